@@ -1,0 +1,30 @@
+# Both commands set up `.venv` by themselves; Python ≥ 3.11 and make are all they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: verify test lint thorough clean
+.DELETE_ON_ERROR:
+
+verify: $(VENV)/ready  ## every law on every operation: the main job
+	$(BIN)/backprop verify
+
+test: lint  ## the tests of all of it, on all cores
+	$(BIN)/python -m pytest -q -n auto
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+thorough: $(VENV)/ready  ## random exploration, new cases at every run
+	$(BIN)/python -m pytest -q -n auto --hypothesis-profile=thorough tests
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "backprop-reference needs Python 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache

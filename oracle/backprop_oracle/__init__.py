@@ -1,0 +1,1 @@
+"""What others say is true: JAX and FLINT."""

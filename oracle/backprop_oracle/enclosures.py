@@ -1,0 +1,178 @@
+"""Balls that are known to hold a real number, and the floats nearest to it.
+
+A ball `[m ± r]` (python-flint's `arb`) is an interval of which FLINT proves, operation by operation, that it holds the
+exact result. This module raises the precision until a ball is narrow enough (Ziv's strategy) and rounds it correctly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx
+
+START = 128  # bits of the first attempt; each further one doubles them
+CAP = 16384  # bits of the last: products of three doubles are exact long before
+MARGIN = 24  # a sharp ball has a radius of at most 2^-MARGIN units in the last place
+
+Refine = Callable[[int, int], arb]
+
+
+class PrecisionCapReached(ArithmeticError):
+    """The enclosure was still too wide when the precision reached its cap."""
+
+
+class Undecided(ArithmeticError):
+    """A ball holds both sides of a kink: only a higher precision can tell on which side the number lies."""
+
+
+@dataclass(frozen=True)
+class Enclosures:
+    """An array of real numbers, each known to lie in a ball.
+
+    `shape` is the array's shape, `balls` its entries in C order, `dtype` the format that they are sharp for: a radius
+    is at most `2^-24` units in the last place of that format (subnormal spacing included).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    balls: tuple[arb, ...]
+    dtype: np.dtype[Any]
+    refine: Refine = field(repr=False, compare=False)
+
+    def nearest(self, dtype: Any = None, *, accept_ties: bool = False) -> np.ndarray:
+        """The correctly rounded array: to nearest, ties to even, in `dtype` (by default the enclosures' own).
+
+        Both ends of every ball round to the float returned; where they do not, precision is raised until they do. A
+        number exactly half-way between two floats is settled when it evaluates exactly, as polynomials and equal
+        logits do. Where it does not, no precision helps: `PrecisionCapReached`, or with `accept_ties` the even
+        neighbour, which is then proven to be within `½ + 2^-1000` units in the last place, not to be the nearest.
+        A zero comes back as `+0.0`: real numbers have no signed zero.
+
+        >>> from backprop_oracle.certified import value
+        >>> value("softmax", np.array([0.0, 0.0])).nearest()
+        array([0.5, 0.5])
+        """
+        chosen = np.dtype(dtype or self.dtype)
+        flat = [self._nearest(i, chosen, accept_ties) for i in range(len(self.balls))]
+        return np.array(flat, dtype=chosen).reshape(self.shape)
+
+    def _nearest(self, index: int, dtype: np.dtype[Any], accept_ties: bool) -> float:
+        ball, bits = self.balls[index], START
+        while True:
+            with working_precision(bits):
+                low, high = round_to(ball.lower(), dtype), round_to(ball.upper(), dtype)
+            if low == high or (low != low and high != high):
+                return low
+            if bits >= CAP:
+                break
+            bits *= 2
+            ball = self.refine(index, bits)
+        if accept_ties:
+            return low if _even(low, dtype) else high
+        raise PrecisionCapReached(
+            f"{self.name}: entry {_position(index, self.shape)} is not settled between {low!r} and {high!r} in "
+            f"{dtype} at {bits} bits, where it lies in {ball.str(25)}. It is probably a tie; "
+            "nearest(accept_ties=True) takes the even neighbour."
+        )
+
+
+@contextmanager
+def working_precision(bits: int, terms: int = 2) -> Iterator[None]:
+    """Sets python-flint's global precision and series length for a `with` block."""
+    before = ctx.prec, ctx.cap
+    ctx.prec, ctx.cap = bits, terms
+    try:
+        yield
+    finally:
+        ctx.prec, ctx.cap = before
+
+
+def precision_of(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Digits `p` of the significand in bits, and the exponent `e` of the smallest subnormal, `2^e`.
+
+    >>> precision_of(np.dtype("float32"))
+    (24, -149)
+    """
+    info = np.finfo(dtype)
+    return int(info.nmant) + 1, int(info.minexp) - int(info.nmant)
+
+
+def ziv(
+    name: str, evaluate: Callable[[], list[arb]], dtype: np.dtype[Any], labels: Sequence[str], terms: int = 2
+) -> list[arb]:
+    """Evaluates at 128, 256, … bits until every ball is sharp for `dtype`.
+
+    Sharp is: a radius of at most `2^-24` units in the last place, or of smallest subnormals. So a ball around an exact
+    zero comes to rest too, once both its ends are far below half the smallest subnormal.
+    """
+    digits, lowest = precision_of(dtype)
+    floor = arb(2) ** (lowest - MARGIN)
+    bits, balls, wide, reason = START, [arb.nan()], 0, ""
+    while bits <= CAP:
+        try:
+            with working_precision(bits, terms):
+                balls = evaluate()
+        except Undecided as undecided:
+            reason = str(undecided)
+        else:
+            wide = next((i for i, ball in enumerate(balls) if not _sharp(ball, digits + MARGIN, floor)), -1)
+            if wide < 0:
+                return balls
+            reason = f"it lies in {balls[wide].str(10)}"
+        bits *= 2
+    raise PrecisionCapReached(
+        f"{name}: {labels[wide]} is not known to {digits + MARGIN} bits at the cap of {CAP} bits: {reason}. "
+        "An argument sits within 2^-10000 of a kink or a pole, or an intermediate result is beyond 2^(2^10000)."
+    )
+
+
+def _sharp(ball: arb, bits: int, floor: arb) -> bool:
+    """Whether the radius is at most `2^-bits |ball|`, or below `floor`. Infinite truths (of masks) are exact balls."""
+    return ball.rel_accuracy_bits() >= bits or bool(ball.rad() < floor)
+
+
+def round_to(end: arb, dtype: np.dtype[Any]) -> float:
+    """The float of `dtype` nearest to an exact ball, ties to even, overflow to infinity.
+
+    >>> round_to(arb(1) + arb(2) ** -24, np.dtype("float32"))
+    1.0
+    """
+    if not end.is_finite():
+        return float("nan") if end.is_nan() or not end.is_exact() else float("inf") * (1 if end > 0 else -1)
+    digits, lowest = precision_of(dtype)
+    mantissa, exponent = (int(part) for part in end.man_exp())
+    if mantissa == 0:
+        return 0.0
+    top = abs(mantissa).bit_length() + exponent  # 2^(top-1) <= |end| < 2^top
+    if top > 1100:
+        return float("inf") if mantissa > 0 else float("-inf")
+    if top < -1200:
+        return 0.0
+    quantum = max(top - digits, lowest)
+    steps = mantissa << (exponent - quantum) if exponent >= quantum else _half_even(mantissa, quantum - exponent)
+    if steps == 0:
+        return 0.0
+    if abs(steps).bit_length() + quantum > np.finfo(dtype).maxexp:
+        return float("inf") if steps > 0 else float("-inf")
+    return float(np.ldexp(float(steps), quantum))
+
+
+def _half_even(mantissa: int, shift: int) -> int:
+    """`mantissa / 2^shift` to the nearest integer, ties to even."""
+    quotient, rest = mantissa >> shift, mantissa & ((1 << shift) - 1)
+    half = 1 << (shift - 1)
+    return quotient + (rest > half or (rest == half and quotient & 1))
+
+
+def _even(number: float, dtype: np.dtype[Any]) -> bool:
+    """Whether the last bit of the float is 0; infinity counts as even, as IEEE 754 rounds."""
+    bits = np.array(number, dtype=dtype).view(f"u{dtype.itemsize}")
+    return int(bits) & 1 == 0
+
+
+def _position(index: int, shape: tuple[int, ...]) -> str:
+    return str(tuple(int(i) for i in np.unravel_index(index, shape))) if shape else "()"

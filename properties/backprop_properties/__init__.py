@@ -1,0 +1,1 @@
+"""How we know: inputs, laws, and the commands that run them."""

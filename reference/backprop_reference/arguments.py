@@ -1,0 +1,126 @@
+"""The public border: which numbers and shapes an operation takes, and one clear line when they do not fit.
+
+A `Signature` stands beside each operation: NumPy's gufunc signature in the slides' letters. Data (`x`, `y`, `alpha`)
+and the cotangent `delta` may carry leading batch axes, the same on all of them; parameters (`W…`, `b…`, `w`) never
+do. Behind the border arrays are C-contiguous and of one dtype, so a result never depends on a memory layout.
+"""
+
+import re
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]  # float32 or float64
+Shape = tuple[int, ...]
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_floating(value: object, name: str) -> Array:
+    """`value` as a C-contiguous array: float32 and float64 keep their dtype, integers become float64.
+
+    >>> as_floating([1, 2], "x")
+    array([1., 2.])
+    >>> as_floating(True, "x")
+    Traceback (most recent call last):
+    TypeError: x: expected float32, float64 or integers, got bool
+    """
+    if type(value) is np.ndarray and value.dtype in _FLOATS and value.flags.c_contiguous:
+        return value
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise TypeError(
+            f"{name}: expected a rectangular array of numbers, got a ragged {type(value).__name__}"
+        ) from None
+    dtype = array.dtype.newbyteorder("=")
+    if array.dtype.kind in "iu":
+        dtype = np.dtype(np.float64)
+    elif dtype not in _FLOATS:
+        raise TypeError(f"{name}: expected float32, float64 or integers, got {array.dtype}")
+    return np.asarray(array, dtype, order="C")
+
+
+def rows(a: Array) -> Array:
+    """All batch axes as one, a view: `(…, n)` becomes `(batch, n)`."""
+    return a.reshape(prod(a.shape[:-1]), a.shape[-1])
+
+
+class Signature:
+    """The names, letters and shapes of one operation.
+
+    `positive` names the letters that must not be 0, as the `n` of softmax.
+
+    >>> affine = Signature("affine", "W x b", "(d,n),(n),(d)->(d)")
+    >>> W, x, b = affine.batched([[1, 2]], [3, 4], [5])
+    >>> affine.batched([[1, 2]], [3, 4, 5], [5])
+    Traceback (most recent call last):
+    ValueError: affine: x must have shape (n) with n = 2 as in W, got (3)
+    """
+
+    def __init__(self, operation: str, names: str, text: str, positive: str = "") -> None:
+        self.operation = operation
+        self.arguments = tuple(names.split())
+        self.text = text
+        *self.inputs, self.output = [tuple(re.findall(r"\w+", core)) for core in re.findall(r"\(([^)]*)\)", text)]
+        self.positive = positive.split()
+
+    def __repr__(self) -> str:
+        return f"Signature({self.operation!r}, {' '.join(self.arguments)!r}, {self.text!r})"
+
+    def batched(self, *values: object) -> list[Array]:
+        """The arguments, checked; data may carry batch axes."""
+        return self._checked(self.arguments, self.inputs, values, batches=True)
+
+    def single(self, *values: object) -> list[Array]:
+        """The arguments of a single example, checked."""
+        return self._checked(self.arguments, self.inputs, values, batches=False)
+
+    def pulled_back(self, delta: object, *values: object) -> list[Array]:
+        """The cotangent, of the output's shape, and the arguments, checked; data and cotangent may carry batch axes."""
+        *arrays, cotangent = self._checked(
+            (*self.arguments, "delta"), [*self.inputs, self.output], (*values, delta), batches=True
+        )
+        return [cotangent, *arrays]
+
+    def _checked(
+        self, names: tuple[str, ...], cores: list[tuple[str, ...]], values: tuple[object, ...], batches: bool
+    ) -> list[Array]:
+        arrays = [as_floating(value, f"{self.operation}: {name}") for name, value in zip(names, values, strict=True)]
+        sizes: dict[str, tuple[int, str]] = {}
+        batch: tuple[Shape, str] | None = None
+        for name, core, a in zip(names, cores, arrays, strict=True):
+            axes = a.ndim - len(core)
+            for letter, size in zip(core, a.shape[max(axes, 0) :], strict=False):
+                if axes < 0 or sizes.setdefault(letter, (size, name))[0] != size:
+                    raise ValueError(self._misfit(name, core, a.shape, sizes))
+            if axes < 0 or (axes > 0 and (not batches or name[0] in "Wbw")):
+                raise ValueError(self._misfit(name, core, a.shape, sizes))
+            if batches and name[0] not in "Wbw":
+                batch = batch or (a.shape[:axes], name)
+                if a.shape[:axes] != batch[0]:
+                    raise ValueError(
+                        f"{self.operation}: {name} must have the batch axes {_show(batch[0])} of {batch[1]}, "
+                        f"got {_show(a.shape[:axes])} (shape {_show(a.shape)})"
+                    )
+        for letter in self.positive:
+            if sizes[letter][0] == 0:
+                raise ValueError(f"{self.operation}: {sizes[letter][1]} must not be empty, got {letter} = 0")
+        dtype = np.result_type(*arrays)
+        return [np.asarray(a, dtype) for a in arrays]
+
+    def _misfit(self, name: str, core: tuple[str, ...], got: Shape, sizes: dict[str, tuple[int, str]]) -> str:
+        known = ", ".join(
+            f"{letter} = {sizes[letter][0]} as in {sizes[letter][1]}"
+            for letter in dict.fromkeys(core)
+            if letter in sizes and sizes[letter][1] != name
+        )
+        return (
+            f"{self.operation}: {name} must have shape {_show(core)}{' with ' * bool(known)}{known}, got {_show(got)}"
+        )
+
+
+def _show(shape: tuple[object, ...]) -> str:
+    return f"({','.join(map(str, shape))})"

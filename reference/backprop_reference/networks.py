@@ -1,0 +1,181 @@
+"""Networks: the two-layer network, step by step, and back-propagation (algorithm 1) for any depth."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .arguments import Array, Signature, rows
+from .functions import ScalarFunction
+from .jacobians import Row
+from .losses import CROSS_ENTROPY, softmax_cross_entropy, softmax_cross_entropy_vjp
+from .operation import Operation
+
+# ── Two-layer network: h¹ = g(W¹x + b¹), h² = W²h¹ + b², L = L_SCE(h², y) ───────────────────────────────────────────
+
+TWO_LAYER_NETWORK = Signature("two_layer_network", "W1 b1 W2 b2 x y", "(k,n),(k),(d,k),(d),(n),(d)->()", positive="d")
+
+
+def two_layer_network(
+    g: ScalarFunction, W1: ArrayLike, b1: ArrayLike, W2: ArrayLike, b2: ArrayLike, x: ArrayLike, y: ArrayLike
+) -> Array:
+    """The loss of a network with one hidden layer: `h¹ = g(W¹x + b¹)`, `h² = W²h¹ + b²`, `L = L_SCE(h², y)`.
+
+    Shapes: `W1 (k,n)`, `b1 (k)`, `W2 (d,k)`, `b2 (d)`, `x (n)`, `y (d)`, `L ()`, `d ≥ 1`.
+    Slide: example 3, two-layer network.
+
+    >>> from backprop_reference import tanh
+    >>> float(two_layer_network(tanh, [[1.0]], [0.0], [[1.0], [1.0]], [0.0, 0.0], [3.0], [1.0, 0.0]))
+    0.6931471805599453
+    """
+    W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.batched(W1, b1, W2, b2, x, y)
+    h1 = g.h(x @ W1.T + b1)
+    return softmax_cross_entropy(h1 @ W2.T + b2, y)
+
+
+def two_layer_network_jacobian(
+    g: ScalarFunction, W1: ArrayLike, b1: ArrayLike, W2: ArrayLike, b2: ArrayLike, x: ArrayLike, y: ArrayLike
+) -> tuple[Row, ...]:
+    """`∂L/∂W¹`, `1×k×n`; `∂L/∂b¹`, `1×k`; `∂L/∂W²`, `1×d×k`; `∂L/∂b²`, `1×d`; `∂L/∂x`, `1×n`; `∂L/∂y`, `1×d`.
+
+    >>> from backprop_reference import identity
+    >>> J = two_layer_network_jacobian(identity, [[1.0]], [0.0], [[1.0], [1.0]], [0.0, 0.0], [3.0], [1.0, 0.0])
+    >>> [J_i.slide_shape for J_i in J]
+    [(1, 1, 1), (1, 1), (1, 2, 1), (1, 2), (1, 1), (1, 2)]
+    """
+    arrays = TWO_LAYER_NETWORK.single(W1, b1, W2, b2, x, y)
+    return tuple(Row(gradient) for gradient in two_layer_network_vjp(arrays[0].dtype.type(1), g, *arrays))
+
+
+def two_layer_network_vjp(
+    delta: ArrayLike,
+    g: ScalarFunction,
+    W1: ArrayLike,
+    b1: ArrayLike,
+    W2: ArrayLike,
+    b2: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """The slide's steps: `δ ← ∂L/∂h²` gives `db² = δ` and `dW² = δᵀ h¹ᵀ`; `δ ← δ W² ⊙ g′(W¹x + b¹)` gives `db¹ = δ`
+    and `dW¹ = δᵀ xᵀ`; then `dx = δ W¹`. Shapes as of the arguments, in their order.
+
+    >>> from backprop_reference import identity
+    >>> dW1, db1, dW2, db2, dx, dy = two_layer_network_vjp(
+    ...     1.0, identity, [[1.0]], [0.0], [[1.0], [2.0]], [0.0, 3.0], [-3.0], [1.0, 0.0])
+    >>> db2, db1, dx
+    (array([-0.5,  0.5]), array([0.5]), array([0.5]))
+    """
+    delta, W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.pulled_back(delta, W1, b1, W2, b2, x, y)
+    z1 = x @ W1.T + b1
+    h1 = g.h(z1)
+    delta, dy = softmax_cross_entropy_vjp(delta, h1 @ W2.T + b2, y)
+    db2, dW2 = rows(delta).sum(0), rows(delta).T @ rows(h1)
+    delta = (delta @ W2) * g.dh(z1)
+    db1, dW1 = rows(delta).sum(0), rows(delta).T @ rows(x)
+    return dW1, db1, dW2, db2, delta @ W1, dy
+
+
+# ── Back-propagation, algorithm 1: hⁱ = gⁱ(Wⁱ hⁱ⁻¹ + bⁱ), L = L_out(hᴷ, y) ──────────────────────────────────────────
+
+
+class Layer(NamedTuple):
+    """One layer, `h(W x + b)`; shapes `W (d,n)`, `b (d)`."""
+
+    W: ArrayLike
+    b: ArrayLike
+    h: ScalarFunction
+
+
+class Gradients(NamedTuple):
+    """What `backpropagation` returns: the loss, `(dW, db)` of each layer in the layers' order, and `∂L/∂x`."""
+
+    loss: Array
+    layers: list[tuple[Array, Array]]
+    dx: Array
+
+
+def network_signature(depth: int) -> Signature:
+    """`(m1,m0),(m1),…,(mK,mK₋₁),(mK),(m0),(mK)->()`, for `W1 b1 … WK bK x y`."""
+    names = " ".join(f"W{i} b{i}" for i in range(1, depth + 1))
+    shapes = "".join(f"(m{i},m{i - 1}),(m{i})," for i in range(1, depth + 1))
+    return Signature("backpropagation", f"{names} x y", f"{shapes}(m0),(m{depth})->()")
+
+
+def _forward(
+    functions: Sequence[ScalarFunction], parameters: Sequence[Array], x: Array
+) -> tuple[list[Array], list[Array]]:
+    """`z = [z¹ … zᴷ]` and `h = [h⁰ … hᴷ]`, with `zⁱ = Wⁱ hⁱ⁻¹ + bⁱ`, `hⁱ = gⁱ(zⁱ)`, `h⁰ = x`."""
+    z, h = [], [x]
+    for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
+        z.append(h[-1] @ W.T + b)
+        h.append(g.h(z[-1]))
+    return z, h
+
+
+def _backward(
+    delta: Array, functions: Sequence[ScalarFunction], parameters: Sequence[Array], z: list[Array], h: list[Array]
+) -> tuple[list[tuple[Array, Array]], Array]:
+    """Lines 8 to 12 of algorithm 1: from `∂L/∂hᴷ` to `(∂L/∂Wⁱ, ∂L/∂bⁱ)` for `i = 1 … K`, and `∂L/∂x`."""
+    gradients = []
+    for i in reversed(range(len(functions))):
+        delta = delta * functions[i].dh(z[i])
+        gradients.append((rows(delta).T @ rows(h[i]), rows(delta).sum(0)))
+        delta = delta @ parameters[2 * i]
+    return gradients[::-1], delta
+
+
+def backpropagation(layers: Sequence[Layer], x: ArrayLike, y: ArrayLike, loss: Operation = CROSS_ENTROPY) -> Gradients:
+    """Algorithm 1 for any depth: the loss `L = L_out(hᴷ, y)` with `h⁰ = x`, `hⁱ = gⁱ(Wⁱ hⁱ⁻¹ + bⁱ)`, and its gradients.
+
+        δ ← ∂L/∂hᴷ
+        for i = K … 1:  ∂L/∂bⁱ ← δ ∂hⁱ/∂bⁱ,  ∂L/∂Wⁱ ← δ ∂hⁱ/∂Wⁱ,  δ ← δ ∂hⁱ/∂hⁱ⁻¹
+
+    Shapes: `layers[i].W (mᵢ,mᵢ₋₁)`, `layers[i].b (mᵢ)`, `x (m₀)`, `y (mᴷ)`. With batch axes on `x` and `y` there is a
+    loss and a `dx` for each example, and the gradients of the parameters are those of the summed loss. `loss` is any
+    `Operation` of signature `(d),(d)->()`. Slide: back-propagation, algorithm 1, with `∂hⁱ/∂bⁱ` on line 9.
+
+    >>> from backprop_reference import OPERATIONS, Layer, identity, tanh
+    >>> layers = [Layer([[1.0], [-1.0]], [0.0, 0.0], tanh), Layer([[1.0, 1.0]], [0.5], identity)]
+    >>> L, [(dW1, db1), (dW2, db2)], dx = backpropagation(layers, [0.0], [0.0], loss=OPERATIONS["squared_error"])
+    >>> float(L), db2, dx
+    (0.25, array([1.]), array([0.]))
+    """
+    layers = [Layer(*layer) for layer in layers]
+    functions = [layer.h for layer in layers]
+    signature = network_signature(len(layers))
+    *parameters, x, y = signature.batched(*(p for layer in layers for p in (layer.W, layer.b)), x, y)
+    z, h = _forward(functions, parameters, x)
+    value = loss.forward(h[-1], y)
+    delta = loss.vjp(np.ones_like(value), h[-1], y)[0]
+    return Gradients(value, *_backward(delta, functions, parameters, z, h))
+
+
+# ── The same with the cross-entropy as one operation of W1, b1, …, WK, bK, x, y ─────────────────────────────────────
+
+
+def deep_network(functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> Array:
+    """The loss `L_SCE(hᴷ, y)` of a network of depth `K`; arguments `W1 b1 … WK bK x y`.
+
+    >>> from backprop_reference import identity, tanh
+    >>> float(deep_network([tanh, identity], [[1.0]], [0.0], [[1.0], [1.0]], [0.0, 0.0], [3.0], [1.0, 0.0]))
+    0.6931471805599453
+    """
+    *parameters, x, y = network_signature(len(functions)).batched(*arguments)
+    return softmax_cross_entropy(_forward(functions, parameters, x)[1][-1], y)
+
+
+def deep_network_jacobian(functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> tuple[Row, ...]:
+    """`1×mᵢ×mᵢ₋₁` for each `Wⁱ`, `1×mᵢ` for each `bⁱ`, `1×m₀` for `x`, `1×mᴷ` for `y`."""
+    arrays = network_signature(len(functions)).single(*arguments)
+    return tuple(Row(gradient) for gradient in deep_network_vjp(arrays[-1].dtype.type(1), functions, *arrays))
+
+
+def deep_network_vjp(delta: ArrayLike, functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> tuple[Array, ...]:
+    """Algorithm 1 from `δ ← delta ∂L_SCE/∂hᴷ`; one cotangent per argument, in their order."""
+    delta, *parameters, x, y = network_signature(len(functions)).pulled_back(delta, *arguments)
+    z, h = _forward(functions, parameters, x)
+    delta, dy = softmax_cross_entropy_vjp(delta, h[-1], y)
+    gradients, dx = _backward(delta, functions, parameters, z, h)
+    return *(gradient for pair in gradients for gradient in pair), dx, dy
