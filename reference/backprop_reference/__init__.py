@@ -1,4 +1,4 @@
-"""Back-propagation, operation by operation: forward, Jacobian and hand-written vjp in NumPy, right to the last digits."""
+"""Back-propagation, operation by operation: forward, Jacobian and hand-written vjp in NumPy, to the last digits."""
 
 from .derivations import Factor, derivation
 from .functions import (

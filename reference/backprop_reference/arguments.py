@@ -88,6 +88,8 @@ class Signature:
     def _checked(
         self, names: tuple[str, ...], cores: list[tuple[str, ...]], values: tuple[object, ...], batches: bool
     ) -> list[Array]:
+        if len(values) != len(names):
+            raise TypeError(f"{self.operation}: expected {len(names)} arguments ({' '.join(names)}), got {len(values)}")
         arrays = [as_floating(value, f"{self.operation}: {name}") for name, value in zip(names, values, strict=True)]
         sizes: dict[str, tuple[int, str]] = {}
         batch: tuple[Shape, str] | None = None
@@ -108,7 +110,8 @@ class Signature:
         for letter in self.positive:
             if sizes[letter][0] == 0:
                 raise ValueError(f"{self.operation}: {sizes[letter][1]} must not be empty, got {letter} = 0")
-        dtype = np.result_type(*arrays)
+        own = [a for a, value in zip(arrays, values, strict=True) if type(value) not in (int, float)]
+        dtype = np.result_type(*(own or arrays))  # Python's numbers take the dtype of the arrays, as in NumPy
         return [np.asarray(a, dtype) for a in arrays]
 
     def _misfit(self, name: str, core: tuple[str, ...], got: Shape, sizes: dict[str, tuple[int, str]]) -> str:

@@ -202,4 +202,6 @@ def derivation(operation: str, *args: Array) -> Derivation:
     ∂t/∂f (2, 2) · ∂f/∂x (2, 2)
     ∂t/∂h (2, 1) · ∂h/∂g (1, 1) · ∂g/∂f (1, 2) · ∂f/∂x (2, 2)
     """
+    if operation not in DERIVATIONS:
+        raise KeyError(f"no derivation of unknown or basic operation {operation!r}; there are {', '.join(DERIVATIONS)}")
     return DERIVATIONS[operation](*args)

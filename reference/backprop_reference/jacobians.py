@@ -11,7 +11,7 @@ copies of it; what `@` and `todense` return is always new.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Jacobian(ABC):
     def todense(self) -> Array: ...
 
     @abstractmethod
-    def _pull_back(self, delta: Array) -> Array: ...
+    def _pull_back(self, delta: Any) -> Array: ...
 
     @property
     def shape(self) -> Shape:
@@ -51,7 +51,7 @@ class Jacobian(ABC):
             raise ValueError(
                 f"delta @ {type(self).__name__}: delta must have shape {self.output_shape}, got {cotangent.shape}"
             )
-        return self._pull_back(cotangent)
+        return self._pull_back(delta if type(delta) in (int, float) else cotangent)  # Python's numbers have no dtype
 
     def __array__(self, *_: object, **__: object) -> Never:
         raise TypeError(f"{type(self).__name__} is not an array; J.todense() builds one, of shape {self.shape}")
@@ -76,7 +76,7 @@ class ScaledIdentity(Jacobian):
     def input_shape(self) -> Shape:
         return (self.n,)
 
-    def _pull_back(self, delta: Array) -> Array:
+    def _pull_back(self, delta: Any) -> Array:
         return delta * self.c
 
     def todense(self) -> Array:
@@ -101,7 +101,7 @@ class Diagonal(Jacobian):
     def input_shape(self) -> Shape:
         return self.d.shape
 
-    def _pull_back(self, delta: Array) -> Array:
+    def _pull_back(self, delta: Any) -> Array:
         return delta * self.d
 
     def todense(self) -> Array:
@@ -126,7 +126,7 @@ class Dense(Jacobian):
     def input_shape(self) -> Shape:
         return self.M.shape[1:]
 
-    def _pull_back(self, delta: Array) -> Array:
+    def _pull_back(self, delta: Any) -> Array:
         return delta @ self.M
 
     def todense(self) -> Array:
@@ -151,7 +151,7 @@ class Row(Jacobian):
     def input_shape(self) -> Shape:
         return self.v.shape
 
-    def _pull_back(self, delta: Array) -> Array:
+    def _pull_back(self, delta: Any) -> Array:
         return delta * self.v
 
     def todense(self) -> Array:
@@ -176,7 +176,7 @@ class Column(Jacobian):
     def input_shape(self) -> Shape:
         return ()
 
-    def _pull_back(self, delta: Array) -> Array:
+    def _pull_back(self, delta: Any) -> Array:
         return np.sum(delta * self.v)
 
     def todense(self) -> Array:
@@ -205,7 +205,7 @@ class BlockRow(Jacobian):
     def input_shape(self) -> Shape:
         return self.c.shape + self.x.shape
 
-    def _pull_back(self, delta: Array) -> Array:
+    def _pull_back(self, delta: Any) -> Array:
         return np.outer(delta * self.c, self.x)
 
     def todense(self) -> Array:
@@ -236,7 +236,7 @@ class DiagonalMinusOuter(Jacobian):
     def input_shape(self) -> Shape:
         return self.s.shape
 
-    def _pull_back(self, delta: Array) -> Array:
+    def _pull_back(self, delta: Any) -> Array:
         return delta * self.s - (delta @ self.s) * self.s
 
     def todense(self) -> Array:

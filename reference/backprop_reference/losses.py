@@ -1,14 +1,16 @@
 """Losses, and the softmax: squared_error, linear_regression, softmax, softmax_cross_entropy, logistic_regression.
 
 In formulas `s` is the softmax and `ŷ = s(x)`. Where one probability is close to 1, the textbook's formulas lose
-all their digits in `1 − ŷ_k`, in `log ŷ_k` and in the rounding of `x − max x`; `_exponentials` is what avoids it.
+all their digits in `1 − ŷ_k`, in `log ŷ_k` and in the rounding of `x − max x`; `_parts` is what avoids it.
 """
+
+from math import fsum
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .errorfree import centred, difference, sum_without
+from .errorfree import Index, centre, exponentials, largest, sum_of_rows, sum_without
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
 
@@ -47,7 +49,7 @@ def squared_error_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Arr
     (array([-4., -6.]), array([4., 6.]))
     """
     delta, x, y = SQUARED_ERROR.pulled_back(delta, x, y)
-    dx = 2 * delta[..., None] * (x - y)
+    dx = 2 * (delta[..., None] * (x - y))
     return dx, -dx
 
 
@@ -88,8 +90,8 @@ def linear_regression_vjp(delta: ArrayLike, w: ArrayLike, x: ArrayLike, y: Array
     (array([6., 8.]), array([2., 4.]), -2.0)
     """
     delta, w, x, y = LINEAR_REGRESSION.pulled_back(delta, w, x, y)
-    slope = 2 * delta * ((w * x).sum(-1) - y)
-    return rows(slope[..., None] * x).sum(0), slope[..., None] * w, -slope
+    slope = delta * (2 * ((w * x).sum(-1) - y))
+    return sum_of_rows(slope[..., None] * x), slope[..., None] * w, -slope
 
 
 # ── Softmax: u = s(x), s_i = exp(x_i) / Σ_j exp(x_j) ────────────────────────────────────────────────────────────────
@@ -97,17 +99,17 @@ def linear_regression_vjp(delta: ArrayLike, w: ArrayLike, x: ArrayLike, y: Array
 SOFTMAX = Signature("softmax", "x", "(n)->(n)", positive="n")
 
 
-def _exponentials(x: Array) -> tuple[Array, Array, Array, Array]:
-    """`f = exp(x − x_k)` for the largest entry `x_k`; `others = Σ_{i≠k} f_i`; `log s(x)`; and the index `k`.
+def _parts(x: Array) -> tuple[Array, Index, Array, Array]:
+    """`f = exp(x)` but for a factor, the index `k` of its largest entry, `others = Σ_{i≠k} f_i` and `g = sum(f)`.
 
-    `f_k` is 1, so `sum(f)` is `1 + others`: `1 − s_k` is `others / (1 + others)`, `−log s_k` is `log1p(others)`.
+    With them `1 − s_k` is `others / g` and `−log s_k` is `log1p(others / f_k)`: nothing is subtracted from 1.
     """
-    k = x.argmax(-1)[..., None]
-    exponent, lost = difference(x, np.take_along_axis(x, k, -1))
-    f = np.exp(exponent)
-    f += f * lost  # exp magnifies the rounding of x − x_k by the size of the exponent
-    others = sum_without(f, k)
-    return f, others, exponent - np.log1p(others), k
+    k = largest(x)
+    f = exponentials(x, x[k][..., None])
+    f_k, f[k] = f[k], 0
+    others = f.sum(-1, keepdims=True)
+    f[k] = f_k
+    return f, k, others, f_k[..., None] + others
 
 
 def softmax(x: ArrayLike) -> Array:
@@ -120,8 +122,8 @@ def softmax(x: ArrayLike) -> Array:
     array([0.5, 0.5, 0. ])
     """
     (x,) = SOFTMAX.batched(x)
-    f, others, _, _ = _exponentials(x)
-    return f / (1 + others)
+    f, _, _, g = _parts(x)
+    return f / g
 
 
 def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
@@ -133,10 +135,11 @@ def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
            [-0.25,  0.25]])
     """
     (x,) = SOFTMAX.single(x)
-    f, others, _, k = _exponentials(x)
-    s = f / (1 + others)
+    f, k, _, _ = _parts(x)
+    others, g = (x.dtype.type(fsum(terms)) for terms in (np.delete(f, k), f))  # its error counts twice in s_i s_j
+    s = f / g
     rest = 1 - s
-    rest[k] = others / (1 + others)
+    rest[k] = others / g
     return (DiagonalMinusOuter(s, rest),)
 
 
@@ -147,10 +150,13 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
     (array([ 0.25, -0.25]),)
     """
     delta, x = SOFTMAX.pulled_back(delta, x)
-    f, others, _, _ = _exponentials(x)
-    s = f / (1 + others)
-    delta = centred(delta, s)
-    return (s * (delta - (s * delta).sum(-1, keepdims=True)),)
+    s, k, _, g = _parts(x)
+    s /= g
+    dx = delta / 2  # halves: the difference of two huge cotangents must not overflow
+    centre(dx, s, k)
+    dx *= s
+    dx *= 2
+    return (dx,)
 
 
 # ── Softmax with cross-entropy: u = L_SCE(x, y) = −sum(y ⊙ log s(x)) ────────────────────────────────────────────────
@@ -158,17 +164,19 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
 SOFTMAX_CROSS_ENTROPY = Signature("softmax_cross_entropy", "x y", "(n),(n)->()", positive="n")
 
 
-def _minus_log_softmax(y: Array, log_s: Array) -> Array:
-    """`−log ŷ`, with 0 where `y = ŷ = 0`, since `0 · log 0 = 0`."""
-    return np.where((y == 0) & (log_s == -np.inf), 0, -log_s)
+def _minus_log_softmax(x: Array, f: Array, k: Index, others: Array) -> Array:
+    """`−log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive."""
+    cost = x[k][..., None] - x
+    cost += np.log1p(others / f[k][..., None])
+    return cost
 
 
-def _cross_entropy_slope(y: Array, f: Array, others: Array, k: Array) -> Array:
+def _slope(y: Array, f: Array, k: Index, others: Array, g: Array) -> Array:
     """`Σ_j y_j ŷ_i − y_i`, and for the largest probability `ŷ_k Σ_{j≠k} y_j − y_k (1 − ŷ_k)`, where that cancels."""
-    y_k, y_others = np.take_along_axis(y, k, -1), sum_without(y, k)
-    s = f / (1 + others)
-    slope = (y_k + y_others) * s - y
-    np.put_along_axis(slope, k, (y_others - y_k * others) / (1 + others), -1)
+    y_hat, y_others = f / g, sum_without(y, k)
+    slope = (y[k][..., None] + y_others) * y_hat
+    slope -= y
+    slope[k] = y_hat[k] * y_others[..., 0] - y[k] * (others / g)[..., 0]
     return slope
 
 
@@ -182,8 +190,11 @@ def softmax_cross_entropy(x: ArrayLike, y: ArrayLike) -> Array:
     0.6931471805599453
     """
     x, y = SOFTMAX_CROSS_ENTROPY.batched(x, y)
-    _, _, log_s, _ = _exponentials(x)
-    return (y * _minus_log_softmax(y, log_s)).sum(-1)
+    f, k, others, _ = _parts(x)
+    cost = _minus_log_softmax(x, f, k, others)
+    cost[(cost == np.inf) & (y == 0)] = 0  # 0 · log 0 = 0
+    cost *= y
+    return cost.sum(-1)
 
 
 def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
@@ -194,8 +205,8 @@ def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row
     (array([-0.5,  0.5]), (1, 2))
     """
     x, y = SOFTMAX_CROSS_ENTROPY.single(x, y)
-    f, others, log_s, k = _exponentials(x)
-    return Row(_cross_entropy_slope(y, f, others, k)), Row(-log_s)
+    f, k, others, g = _parts(x)
+    return Row(_slope(y, f, k, others, g)), Row(_minus_log_softmax(x, f, k, others))
 
 
 def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -206,8 +217,11 @@ def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> t
     array([-1.92874985e-22,  1.92874985e-22])
     """
     delta, x, y = SOFTMAX_CROSS_ENTROPY.pulled_back(delta, x, y)
-    f, others, log_s, k = _exponentials(x)
-    return delta[..., None] * _cross_entropy_slope(y, f, others, k), delta[..., None] * -log_s
+    f, k, others, g = _parts(x)
+    dx, dy = _slope(y, f, k, others, g), _minus_log_softmax(x, f, k, others)
+    dx *= delta[..., None]
+    dy *= delta[..., None]
+    return dx, dy
 
 
 CROSS_ENTROPY = Operation(
@@ -262,4 +276,4 @@ def logistic_regression_vjp(
     """
     delta, W, x, b, y = LOGISTIC_REGRESSION.pulled_back(delta, W, x, b, y)
     delta, dy = softmax_cross_entropy_vjp(delta, x @ W.T + b, y)
-    return rows(delta).T @ rows(x), delta @ W, rows(delta).sum(0), dy
+    return rows(delta).T @ rows(x), delta @ W, sum_of_rows(delta), dy

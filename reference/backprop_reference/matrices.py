@@ -1,10 +1,11 @@
-"""Operations with a matrix: matvec, affine and activation. `W` and `b` are parameters: over a batch their gradients add up."""
+"""Operations with a matrix: matvec, affine, activation. `W` and `b` are parameters: a batch sums their gradients."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .functions import ScalarFunction
+from .errorfree import sum_of_rows
+from .functions import ScalarFunction, scalar_function
 from .jacobians import BlockRow, Dense, Diagonal, ScaledIdentity
 
 # ── Matrix–vector product: u = W x ──────────────────────────────────────────────────────────────────────────────────
@@ -86,7 +87,7 @@ def affine_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tu
     (array([ 7., 10.]), array([1., 2.]))
     """
     delta, W, x, b = AFFINE.pulled_back(delta, W, x, b)
-    return rows(delta).T @ rows(x), delta @ W, rows(delta).sum(0)
+    return rows(delta).T @ rows(x), delta @ W, sum_of_rows(delta)
 
 
 # ── Activation: u = h(W x + b) ──────────────────────────────────────────────────────────────────────────────────────
@@ -104,7 +105,7 @@ def activation(h: ScalarFunction, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> A
     array([21.5,  0. ])
     """
     W, x, b = ACTIVATION.batched(W, x, b)
-    return h.h(x @ W.T + b)
+    return scalar_function(h, "activation").h(x @ W.T + b)
 
 
 def activation_jacobian(
@@ -119,7 +120,7 @@ def activation_jacobian(
     (array([[43., 86.]]), array([[43.]]))
     """
     W, x, b = ACTIVATION.single(W, x, b)
-    slope = h.dh(W @ x + b)
+    slope = scalar_function(h, "activation").dh(W @ x + b)
     return BlockRow(slope, x), Dense(slope[:, None] * W), Diagonal(slope)
 
 
@@ -133,5 +134,5 @@ def activation_vjp(
     (array([[ 43., 430.]]), array([43., 86.]), array([43.]))
     """
     delta, W, x, b = ACTIVATION.pulled_back(delta, W, x, b)
-    delta = delta * h.dh(x @ W.T + b)
-    return rows(delta).T @ rows(x), delta @ W, rows(delta).sum(0)
+    delta = delta * scalar_function(h, "activation").dh(x @ W.T + b)
+    return rows(delta).T @ rows(x), delta @ W, sum_of_rows(delta)

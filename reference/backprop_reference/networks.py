@@ -1,5 +1,6 @@
 """Networks: the two-layer network, step by step, and back-propagation (algorithm 1) for any depth."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .functions import ScalarFunction
+from .errorfree import sum_of_rows
+from .functions import ScalarFunction, scalar_function
 from .jacobians import Row
 from .losses import CROSS_ENTROPY, softmax_cross_entropy, softmax_cross_entropy_vjp
 from .operation import Operation
@@ -30,7 +32,7 @@ def two_layer_network(
     0.6931471805599453
     """
     W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.batched(W1, b1, W2, b2, x, y)
-    h1 = g.h(x @ W1.T + b1)
+    h1 = scalar_function(g, "two_layer_network").h(x @ W1.T + b1)
     return softmax_cross_entropy(h1 @ W2.T + b2, y)
 
 
@@ -69,11 +71,11 @@ def two_layer_network_vjp(
     """
     delta, W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.pulled_back(delta, W1, b1, W2, b2, x, y)
     z1 = x @ W1.T + b1
-    h1 = g.h(z1)
+    h1 = scalar_function(g, "two_layer_network").h(z1)
     delta, dy = softmax_cross_entropy_vjp(delta, h1 @ W2.T + b2, y)
-    db2, dW2 = rows(delta).sum(0), rows(delta).T @ rows(h1)
+    db2, dW2 = sum_of_rows(delta), rows(delta).T @ rows(h1)
     delta = (delta @ W2) * g.dh(z1)
-    db1, dW1 = rows(delta).sum(0), rows(delta).T @ rows(x)
+    db1, dW1 = sum_of_rows(delta), rows(delta).T @ rows(x)
     return dW1, db1, dW2, db2, delta @ W1, dy
 
 
@@ -121,9 +123,21 @@ def _backward(
     gradients = []
     for i in reversed(range(len(functions))):
         delta = delta * functions[i].dh(z[i])
-        gradients.append((rows(delta).T @ rows(h[i]), rows(delta).sum(0)))
+        gradients.append((rows(delta).T @ rows(h[i]), sum_of_rows(delta)))
         delta = delta @ parameters[2 * i]
     return gradients[::-1], delta
+
+
+def _check(layers: Sequence[Layer], loss: object) -> None:
+    """One clear line for what is not a sequence of layers, or not a loss."""
+    for layer in layers:
+        if not isinstance(layer, tuple) or len(layer) != 3:
+            raise TypeError(
+                f"backpropagation: layers must be a sequence of Layer(W, b, h), got a {type(layer).__name__}"
+            )
+    signature = loss.signature if isinstance(loss, Operation) else type(loss).__name__
+    if not re.fullmatch(r"\((\w+)\),\(\1\)->\(\)", signature):
+        raise TypeError(f"backpropagation: loss must be an Operation of signature (d),(d)->(), got {signature}")
 
 
 def backpropagation(layers: Sequence[Layer], x: ArrayLike, y: ArrayLike, loss: Operation = CROSS_ENTROPY) -> Gradients:
@@ -142,8 +156,9 @@ def backpropagation(layers: Sequence[Layer], x: ArrayLike, y: ArrayLike, loss: O
     >>> float(L), db2, dx
     (0.25, array([1.]), array([0.]))
     """
+    _check(layers, loss)
     layers = [Layer(*layer) for layer in layers]
-    functions = [layer.h for layer in layers]
+    functions = [scalar_function(layer.h, "backpropagation") for layer in layers]
     signature = network_signature(len(layers))
     *parameters, x, y = signature.batched(*(p for layer in layers for p in (layer.W, layer.b)), x, y)
     z, h = _forward(functions, parameters, x)

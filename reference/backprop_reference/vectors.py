@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature
-from .functions import ScalarFunction
+from .functions import ScalarFunction, scalar_function
 from .jacobians import Column, Diagonal, Row, ScaledIdentity
 
 # ── Vector–scalar product: u = x α ──────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +146,7 @@ def elementwise(h: ScalarFunction, x: ArrayLike) -> Array:
     array([1., 4.])
     """
     (x,) = ELEMENTWISE.batched(x)
-    return h.h(x)
+    return scalar_function(h, "elementwise").h(x)
 
 
 def elementwise_jacobian(h: ScalarFunction, x: ArrayLike) -> tuple[Diagonal]:
@@ -158,7 +158,7 @@ def elementwise_jacobian(h: ScalarFunction, x: ArrayLike) -> tuple[Diagonal]:
            [0., 4.]])
     """
     (x,) = ELEMENTWISE.single(x)
-    return (Diagonal(h.dh(x)),)
+    return (Diagonal(scalar_function(h, "elementwise").dh(x)),)
 
 
 def elementwise_vjp(delta: ArrayLike, h: ScalarFunction, x: ArrayLike) -> tuple[Array]:
@@ -169,7 +169,7 @@ def elementwise_vjp(delta: ArrayLike, h: ScalarFunction, x: ArrayLike) -> tuple[
     (array([ 2., 40.]),)
     """
     delta, x = ELEMENTWISE.pulled_back(delta, x)
-    return (delta * h.dh(x),)
+    return (delta * scalar_function(h, "elementwise").dh(x),)
 
 
 # ── Sum reduction: u = sum(x) ───────────────────────────────────────────────────────────────────────────────────────
