@@ -6,7 +6,8 @@ exact result. This module raises the precision until a ball is narrow enough (Zi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,11 @@ from flint import arb, ctx
 START = 128  # bits of the first attempt; each further one doubles them
 CAP = 16384  # bits of the last: products of three doubles are exact long before
 MARGIN = 24  # a sharp ball has a radius of at most 2^-MARGIN units in the last place
+
+FORMATS = {  # bits p of the significand, exponent e of the smallest subnormal 2^e, and f of overflow at 2^f
+    np.dtype(np.float32): (24, -149, 128),
+    np.dtype(np.float64): (53, -1074, 1024),
+}
 
 Refine = Callable[[int, int], arb]
 
@@ -48,9 +54,9 @@ class Enclosures:
 
         Both ends of every ball round to the float returned; where they do not, precision is raised until they do. A
         number exactly half-way between two floats is settled when it evaluates exactly, as polynomials and equal
-        logits do. Where it does not, no precision helps: `PrecisionCapReached`, or with `accept_ties` the even
-        neighbour, which is then proven to be within `½ + 2^-1000` units in the last place, not to be the nearest.
-        A zero comes back as `+0.0`: real numbers have no signed zero.
+        logits do. One that is not, or that misses the half by less than 2^-16000 (a product times `gelu′(200)`), is
+        a `PrecisionCapReached`; with `accept_ties` it becomes the even neighbour, which is then proven to be within
+        `½ + 2^-1000` units in the last place, not to be the nearest. Zeros come back as `+0.0`: reals have no other.
 
         >>> from backprop_oracle.certified import value
         >>> value("softmax", np.array([0.0, 0.0])).nearest()
@@ -65,16 +71,19 @@ class Enclosures:
         while True:
             with working_precision(bits):
                 low, high = round_to(ball.lower(), dtype), round_to(ball.upper(), dtype)
-            if low == high or (low != low and high != high):
+            if low == high:
                 return low
             if bits >= CAP:
                 break
             bits *= 2
-            ball = self.refine(index, bits)
-        if accept_ties:
+            try:
+                ball = self.refine(index, bits)
+            except Undecided:
+                ball = arb.nan()
+        if accept_ties and ball.rel_accuracy_bits() > FORMATS[dtype][0] + 1000:
             return low if _even(low, dtype) else high
         raise PrecisionCapReached(
-            f"{self.name}: entry {_position(index, self.shape)} is not settled between {low!r} and {high!r} in "
+            f"{self.name}: entry {position(index, self.shape)} is not settled between {low!r} and {high!r} in "
             f"{dtype} at {bits} bits, where it lies in {ball.str(25)}. It is probably a tie; "
             "nearest(accept_ties=True) takes the even neighbour."
         )
@@ -91,42 +100,39 @@ def working_precision(bits: int, terms: int = 2) -> Iterator[None]:
         ctx.prec, ctx.cap = before
 
 
-def precision_of(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """Digits `p` of the significand in bits, and the exponent `e` of the smallest subnormal, `2^e`.
-
-    >>> precision_of(np.dtype("float32"))
-    (24, -149)
-    """
-    info = np.finfo(dtype)
-    return int(info.nmant) + 1, int(info.minexp) - int(info.nmant)
-
-
 def ziv(
-    name: str, evaluate: Callable[[], list[arb]], dtype: np.dtype[Any], labels: Sequence[str], terms: int = 2
+    name: str,
+    evaluate: Callable[[], list[arb]],
+    dtype: np.dtype[Any],
+    label: Callable[[int], str],
+    terms: int = 2,
 ) -> list[arb]:
     """Evaluates at 128, 256, … bits until every ball is sharp for `dtype`.
 
     Sharp is: a radius of at most `2^-24` units in the last place, or of smallest subnormals. So a ball around an exact
     zero comes to rest too, once both its ends are far below half the smallest subnormal.
     """
-    digits, lowest = precision_of(dtype)
-    floor = arb(2) ** (lowest - MARGIN)
-    bits, balls, wide, reason = START, [arb.nan()], 0, ""
-    while bits <= CAP:
-        try:
-            with working_precision(bits, terms):
+    digits, lowest, _ = FORMATS[dtype]
+    target, floor = digits + MARGIN, arb(2) ** (lowest - MARGIN)
+    bits, wide, reason = START, 0, ""
+    with working_precision(START, terms):
+        while bits <= CAP:
+            ctx.prec = bits
+            try:
                 balls = evaluate()
-        except Undecided as undecided:
-            reason = str(undecided)
-        else:
-            wide = next((i for i, ball in enumerate(balls) if not _sharp(ball, digits + MARGIN, floor)), -1)
-            if wide < 0:
-                return balls
-            reason = f"it lies in {balls[wide].str(10)}"
-        bits *= 2
+            except Undecided as undecided:
+                reason = str(undecided)
+            else:
+                sharp = [_sharp(ball, target, floor) for ball in balls]
+                if all(sharp):
+                    return balls
+                wide = sharp.index(False)
+                reason = f"it lies in {balls[wide].str(10)}"
+            bits *= 2
     raise PrecisionCapReached(
-        f"{name}: {labels[wide]} is not known to {digits + MARGIN} bits at the cap of {CAP} bits: {reason}. "
-        "An argument sits within 2^-10000 of a kink or a pole, or an intermediate result is beyond 2^(2^10000)."
+        f"{name}: {label(wide)} is not known to {target} bits at the cap of {CAP} bits: {reason}. An argument sits "
+        f"on or within 2^-{CAP // 2} of a kink, a pole or an edge of the domain, or an intermediate result is beyond "
+        f"2^(2^{CAP // 2})."
     )
 
 
@@ -142,9 +148,9 @@ def round_to(end: arb, dtype: np.dtype[Any]) -> float:
     1.0
     """
     if not end.is_finite():
-        return float("nan") if end.is_nan() or not end.is_exact() else float("inf") * (1 if end > 0 else -1)
-    digits, lowest = precision_of(dtype)
-    mantissa, exponent = (int(part) for part in end.man_exp())
+        return float("inf") if end > 0 else float("-inf") if end < 0 else float("nan")
+    digits, lowest, overflow = FORMATS[dtype]
+    mantissa, exponent = map(int, end.man_exp())
     if mantissa == 0:
         return 0.0
     top = abs(mantissa).bit_length() + exponent  # 2^(top-1) <= |end| < 2^top
@@ -156,9 +162,9 @@ def round_to(end: arb, dtype: np.dtype[Any]) -> float:
     steps = mantissa << (exponent - quantum) if exponent >= quantum else _half_even(mantissa, quantum - exponent)
     if steps == 0:
         return 0.0
-    if abs(steps).bit_length() + quantum > np.finfo(dtype).maxexp:
+    if abs(steps).bit_length() + quantum > overflow:
         return float("inf") if steps > 0 else float("-inf")
-    return float(np.ldexp(float(steps), quantum))
+    return math.ldexp(steps, quantum)
 
 
 def _half_even(mantissa: int, shift: int) -> int:
@@ -174,5 +180,6 @@ def _even(number: float, dtype: np.dtype[Any]) -> bool:
     return int(bits) & 1 == 0
 
 
-def _position(index: int, shape: tuple[int, ...]) -> str:
+def position(index: int, shape: tuple[int, ...]) -> str:
+    """The flat index as text, in the indices of the shape."""
     return str(tuple(int(i) for i in np.unravel_index(index, shape))) if shape else "()"
