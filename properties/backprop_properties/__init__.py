@@ -1,1 +1,21 @@
 """How we know: inputs, laws, and the commands that run them."""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["load_vectors", "replay", "replay_chain_law", "try_operation", "verify"]
+
+_HOMES = {
+    "load_vectors": "frozen.vectors",
+    "replay": "trial",
+    "replay_chain_law": "trial",
+    "try_operation": "trial",
+    "verify": "verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when asked for, so that `backprop` can say which extra is missing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,263 @@
+"""The cases of a set: chosen for what they catch, with numbers drawn from a seed where any numbers will do."""
+
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from backprop_reference import Operation
+
+from ..inputs import cores
+from ..regimes import family
+from . import draws
+from .counterexamples import counterexamples
+from .draws import Maker, Random
+from .floats import Array
+from .functions import function_cases
+from .notes import NOTES
+
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+RATIONAL = re.compile(
+    r"scale|add|subtract|hadamard|negate|square|identity|relu|sum_reduction|dot|matvec|affine|squared_error|"
+    r"linear_regression|activation\[(identity|relu)\]"
+)
+CLASSIFIERS = ("logistic_regression", "two_layer_network", "backpropagation")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A case before its truth is known."""
+
+    comment: str
+    flags: tuple[str, ...]
+    sizes: Mapping[str, int]
+    args: tuple[Array, ...]
+    delta: Array
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.delta.dtype
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a case is made: sizes by kind, `fill` for all arguments, `by_name` for some, `delta` for the cotangent."""
+
+    comment: str
+    flags: tuple[str, ...]
+    fill: Maker = draws.ordinary
+    delta: Maker = draws.ordinary
+    by_name: Mapping[str, Maker] = field(default_factory=dict)
+    sizes: str = "small"
+    times: int = 1
+
+
+def chosen_cases(operation: Operation, seed: int) -> Iterator[Chosen]:
+    """All cases of an operation: in float64, then in float32.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> cases = list(chosen_cases(OPERATIONS["softmax"], 0))
+    >>> 40 <= len(cases) <= 200, {case.dtype.name for case in cases} == {"float32", "float64"}
+    (True, True)
+    """
+    for dtype in FLOATS:
+        draw = random.Random(f"{operation.name} {dtype} {seed}")
+        for recipe in recipes(operation):
+            for k in range(recipe.times):
+                yield _made(operation, recipe, k, dtype, draw)
+        yield from _spelled_out(operation, dtype)
+
+
+def _made(operation: Operation, recipe: Recipe, k: int, dtype: np.dtype[Any], draw: Random) -> Chosen:
+    sizes = SIZES[recipe.sizes](_letters(operation), k, family(operation.name))
+    *inputs, output = [tuple(sizes[letter] for letter in core) for core in cores(operation)]
+
+    def array(maker: Maker, shape: tuple[int, ...]) -> Array:
+        return np.array(maker(draw, int(np.prod(shape)), dtype), dtype).reshape(shape)
+
+    makers = [recipe.by_name.get(name, recipe.by_name.get(name[0], recipe.fill)) for name in operation.arguments]
+    args = tuple(_into_domain(operation, array(maker, shape)) for maker, shape in zip(makers, inputs, strict=True))
+    unit = np.eye(1, max(int(np.prod(output)), 1), k % max(int(np.prod(output)), 1), dtype=dtype).reshape(output)
+    delta = unit if "UnitCotangent" in recipe.flags else array(recipe.delta, output)
+    title = recipe.comment + (f", {k + 1} of {recipe.times}" if recipe.times > 1 else "")
+    return Chosen(title, _flags(operation, recipe, sizes), sizes, args, delta)
+
+
+def _flags(operation: Operation, recipe: Recipe, sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """The recipe's own, and what the shapes add."""
+    flags = list(recipe.flags)
+    if recipe.fill is draws.ordinary and not recipe.by_name:
+        flags.append("FullPrecision")
+    if len(sizes) > 1 and len(set(sizes.values())) == len(sizes):
+        flags.append("Rectangular")
+    unknown = set(flags) - NOTES.keys()
+    if unknown:
+        raise KeyError(f"{operation.name}: flags without a note: {unknown}")
+    return tuple(dict.fromkeys(flags))
+
+
+def _into_domain(operation: Operation, a: Array) -> Array:
+    """What `log` and `reciprocal` take."""
+    if operation.name == "log":
+        a = np.abs(a)
+    return np.where(a == 0, a.dtype.type(1), a) if operation.name in ("log", "reciprocal") else a
+
+
+def _letters(operation: Operation) -> list[str]:
+    return sorted({letter for core in cores(operation) for letter in core})
+
+
+def _small(letters: list[str], k: int, kind: str) -> dict[str, int]:
+    """Small, all different, and others from case to case."""
+    offered = [(2, 3, 1, 4), (3, 2, 4, 1), (1, 3, 2, 4), (4, 2, 3, 1)][k % 4]
+    if len(letters) == 1:
+        return {letters[0]: (3, 4, 2, 5)[k % 4]}
+    return dict(zip(letters, offered, strict=False))
+
+
+def _tail(letters: list[str], k: int, kind: str) -> dict[str, int]:
+    """One size is a full tile and one; the k-th letter's."""
+    full = (256, 16, 32) if len(letters) == 1 else (64,) * 3 if len(letters) == 2 else (32,) * 3
+    return dict.fromkeys(letters, 1 if len(letters) > 2 else 2) | {letters[k % len(letters)]: full[k % 3] + 1}
+
+
+SIZES: Mapping[str, Callable[[list[str], int, str], dict[str, int]]] = {
+    "small": _small,
+    "ones": lambda letters, k, kind: dict.fromkeys(letters, 1),
+    "equal": lambda letters, k, kind: dict.fromkeys(letters, 2 + k % 2),
+    "tail": _tail,
+}
+
+# ── Recipes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+EVERYWHERE = (
+    Recipe("numbers without structure", ("Ordinary",), times=6),
+    Recipe("all sizes 1", ("SingleElement",), sizes="ones", times=2),
+    Recipe("all sizes equal", ("Square", "Ordinary"), sizes="equal", times=3),
+    Recipe("the cotangent picks one output", ("UnitCotangent",), draws.small, times=3),
+    Recipe("the cotangent is 0", ("ZeroCotangent",), draws.small, draws.zeros),
+    Recipe("equal entries and zeros", ("Ties",), draws.ties, draws.ties, times=2),
+    Recipe("neighbouring floats", ("NearTies",), draws.near_ties, draws.ordinary),
+    Recipe("subnormal numbers", ("Subnormal",), draws.tiny, draws.small, times=2),
+)
+_TAILS = Recipe("one entry more than a tile", ("TileTail",), draws.small, draws.small, sizes="tail", times=3)
+_INTEGERS = Recipe("small integers, by hand", ("HandChecked",), draws.integers, draws.integers, times=4)
+_MIXED = Recipe("magnitudes far apart", ("Absorption",), draws.mixed, times=3)
+
+_ELEMENTARY = (
+    Recipe("large numbers", ("Large",), draws.large, draws.small, times=2),
+    Recipe("a subnormal cotangent", ("Subnormal",), draws.small, draws.tiny),
+    Recipe("magnitudes of every size", ("Ordinary",), draws.sized(-20, 20), draws.sized(-20, 20), times=4),
+)
+_BESIDE = Recipe("all entries within three units of one number", ("NearTies",), draws.beside, draws.small)
+_SUMS = (Recipe("large numbers", ("Large",), draws.fairly_large, draws.small, times=2), _BESIDE)
+
+_LOGITS = {"x": draws.ordinary}
+_SOFTMAX = (
+    *(
+        Recipe(f"one logit ahead by {by}", ("Confident",), by_name={"x": draws.ahead(by)}, delta=draws.ordinary)
+        for by in (8, 30, 40, 90, 200, 400, 700, 720, 740, 800)
+    ),
+    Recipe("equal logits", ("Ties",), draws.equal, draws.small, times=2),
+    Recipe("equal logits at 0: each probability is 1/n", ("HandChecked", "Ties"), draws.zeros, draws.integers, times=3),
+    Recipe("masked logits", ("Mask",), draws.masked, draws.ordinary, times=3),
+    Recipe("a constant cotangent", ("ConstantCotangent",), draws.ordinary, draws.equal, times=2),
+    Recipe("neighbouring cotangents", ("NearTies",), draws.ordinary, draws.near_ties, times=2),
+    Recipe("huge logits", ("Large",), draws.large, draws.small, times=2),
+    Recipe("a subnormal cotangent", ("Subnormal",), draws.ordinary, draws.tiny),
+    Recipe("a large cotangent", ("Large",), draws.ordinary, draws.large),
+)
+_TARGETS: tuple[tuple[str, str, Maker], ...] = (
+    ("OneHot", "a one-hot target", draws.one_hot),
+    ("Distribution", "a target that is a distribution", draws.distribution),
+    ("GeneralTarget", "any target", draws.ordinary),
+    ("ZeroTarget", "a target of zeros", draws.zeros),
+)
+_CROSS_ENTROPY = (
+    *(Recipe(text, (flag,), by_name={"y": maker}, times=3) for flag, text, maker in _TARGETS),
+    *(
+        Recipe(f"one logit ahead by {by}, {text}", ("Confident", flag), by_name={"x": draws.ahead(by), "y": maker})
+        for by in (20, 40, 200, 700, 740)
+        for flag, text, maker in _TARGETS[:3]
+    ),
+    Recipe("masked logits where a one-hot target is 0", ("Mask", "OneHot"),
+           by_name={"x": draws.masked_last, "y": draws.first_hot}, times=3),
+    Recipe("masked logits where a distribution is 0", ("Mask", "Distribution"),
+           by_name={"x": draws.masked_last, "y": draws.all_but_last(draws.distribution)}, times=3),
+    Recipe("masked logits where any target is 0", ("Mask", "GeneralTarget"),
+           by_name={"x": draws.masked_last, "y": draws.all_but_last(draws.ordinary)}, times=2),
+    Recipe("equal logits, an integer target: ∂L/∂x = sum(y)/n − y", ("HandChecked", "SlipSumOfTargets"), draws.zeros,
+           draws.integers, {"y": draws.integers}, times=3),
+    Recipe("huge logits, one-hot", ("Large", "OneHot"), draws.large, draws.small, {"y": draws.one_hot}, times=2),
+    Recipe("the minus of the third line", ("SlipLostSign",), draws.small, draws.small, {"y": draws.one_hot}, times=2),
+)  # fmt: skip
+_CLASSIFIED = (
+    *(Recipe(text, (flag,), by_name={"y": maker}, times=2) for flag, text, maker in _TARGETS),
+    *(
+        Recipe(f"one logit ahead by about {by}, {text}", ("Confident", flag), draws.small,
+               by_name={"b": draws.ahead(by), "y": maker})
+        for by in (30, 90)
+        for flag, text, maker in _TARGETS[:2]
+    ),
+    Recipe("targets that sum to 3", ("SlipSumOfTargets",), draws.small, draws.small, {"y": draws.constant(1.5)},
+           sizes="equal"),
+    Recipe("weights 0: equal logits, ∂L/∂b = sum(y)/d − y in the last layer", ("HandChecked",), draws.zeros,
+           draws.integers, {"x": draws.integers, "y": draws.integers}, times=2),
+)  # fmt: skip
+_ACTIVATED = (
+    Recipe("W = 0, b = 0: h and h′ at 0", ("HandChecked",), draws.zeros, draws.integers, {"x": draws.integers}),
+    Recipe("large sums: the function is flat, or a straight line", ("Saturation",), draws.sized(2, 4), draws.small,
+           times=3),
+    Recipe("W = 0: the function at b", ("Saturation",), draws.small, draws.small,
+           {"W": draws.zeros, "b": draws.sized(3, 6)}, times=2),
+)  # fmt: skip
+_SLIPS: Mapping[str, tuple[Recipe, ...]] = {
+    "add": (Recipe("the Jacobian is I", ("SlipOnesForIdentity",), draws.small, draws.integers, times=2),),
+    "sum_reduction": (Recipe("the Jacobian is a row", ("SlipColumnForRow",), draws.small, draws.integers, times=2),),
+    "softmax": (Recipe("the path through the sum", ("SlipSubtractedPath",), draws.small, draws.integers, times=2),),
+    "logistic_regression": (
+        Recipe("the last entry of ∂L/∂x", ("SlipFirstColumn", "SlipOnesForIdentity"), draws.small, draws.small,
+               {"y": draws.one_hot}, times=2),
+    ),
+    "two_layer_network": (
+        Recipe("∂L/∂b² is a row", ("SlipColumnForRow",), draws.small, draws.small, {"y": draws.one_hot}),
+    ),
+    "backpropagation": (
+        Recipe("∂h/∂b, not ∂b/∂b", ("SlipBiasByItself",), draws.small, draws.small, {"y": draws.one_hot}, times=2),
+    ),
+}  # fmt: skip
+
+_FAMILIES: Mapping[str, tuple[Recipe, ...]] = {
+    "elementary": (_TAILS, _MIXED, *_ELEMENTARY, _BESIDE),
+    "function": (_TAILS, *_ELEMENTARY[1:]),
+    "sum": (_TAILS, _MIXED, *_SUMS),
+    "softmax": (_TAILS, *_SOFTMAX),
+    "cross-entropy": (_TAILS, *_CROSS_ENTROPY),
+    "composition": (_TAILS, _MIXED),
+}
+
+
+def recipes(operation: Operation) -> Iterator[Recipe]:
+    """An operation's recipes: those of all, of its family, of its last loss, and its slips."""
+    base = operation.name.partition("[")[0]
+    yield from EVERYWHERE
+    if RATIONAL.fullmatch(operation.name):
+        yield _INTEGERS
+    yield from _FAMILIES[family(operation.name)]
+    yield from _CLASSIFIED if base in CLASSIFIERS else ()
+    yield from _ACTIVATED if base == "activation" else ()
+    yield from _SLIPS.get(base, ())
+
+
+def _spelled_out(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Chosen]:
+    """Cases whose every number is chosen."""
+    for title, chosen, x, d in function_cases(operation.name, dtype):
+        yield Chosen(title, chosen, {"n": len(x)}, (np.array(x, dtype),), np.array(d, dtype))
+    *inputs, _ = cores(operation)
+    for comment, args, delta in counterexamples(operation.name, dtype):
+        pairs = zip((a for core in inputs for a in core), (n for a in args for n in a.shape), strict=True)
+        flags = ("Counterexample", *("Mask" for a in args if np.isneginf(a).any()))
+        yield Chosen(comment, flags, dict(sorted(pairs)), args, delta)

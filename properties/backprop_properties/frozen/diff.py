@@ -1,0 +1,107 @@
+"""What changed between two sets, entry by entry, in units in the last place."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from backprop_reference import OPERATIONS
+
+from .files import MANIFEST, SCHEMA, VectorError, file_name, read_bytes, read_manifest, read_operation
+from .floats import Array, ordinal
+from .vectors import Expected, Vector, vectors_of
+
+Key = tuple[object, ...]
+
+
+def differences(old: Path, new: Path) -> Iterator[str]:
+    """One line for each difference, none for sets that are equal byte for byte.
+
+    >>> from .files import VECTORS
+    >>> list(differences(VECTORS, VECTORS))
+    []
+    """
+    manifests = read_manifest(old), read_manifest(new)
+    for field in ("version", "seed", "numberOfTests"):
+        before, after = (manifest[field] for manifest in manifests)
+        if before != after:
+            yield f"{field}: {before} → {after}"
+    names = dict.fromkeys([*manifests[0]["files"], *manifests[1]["files"]])
+    for name in names:
+        there = [name in manifest["files"] for manifest in manifests]
+        if not all(there):
+            yield f"{name}: {'removed' if there[0] else 'added'}"
+    for name in (SCHEMA, MANIFEST):
+        if read_bytes(old / name) != read_bytes(new / name):
+            yield f"{name}: other bytes"
+    for operation in OPERATIONS:
+        name = file_name(operation)
+        if name in manifests[0]["files"] and name in manifests[1]["files"]:
+            documents = [read_operation(d, m, operation) for d, m in zip((old, new), manifests, strict=True)]
+            if read_bytes(old / name) != read_bytes(new / name):
+                yield from _of_documents(operation, *documents)
+
+
+def _of_documents(operation: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    for field in ("signature", "arguments", "notes", "source"):
+        if old[field] != new[field]:
+            yield f"{operation}: other {field}"
+    before, after = ({_key(v): v for v in _vectors(operation, d)} for d in (old, new))
+    for key in dict.fromkeys([*before, *after]):
+        if key not in before or key not in after:
+            case, word = (before[key], "removed") if key in before else (after[key], "added")
+            yield f"{operation} tcId {case.tcId}: {word} ({case.dtype}, {case.comment})"
+    for key in (key for key in before if key in after):
+        yield from _of_cases(before[key], after[key])
+
+
+def _vectors(operation: str, document: Mapping[str, object]) -> list[Vector]:
+    try:
+        return list(vectors_of(document))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise VectorError(f"{file_name(operation)}: {type(error).__name__}: {error}") from None
+
+
+def _key(case: Vector) -> Key:
+    """Cases are the same if what goes in is the same, bit for bit; identities may move from version to version."""
+    arrays = [*case.args, case.cotangent]
+    return (case.comment, case.dtype.name, *((a.shape, a.tobytes()) for a in arrays))
+
+
+def _of_cases(old: Vector, new: Vector) -> Iterator[str]:
+    title = f"{old.operation} tcId {old.tcId}"
+    if old.tcId != new.tcId:
+        yield f"{title}: now tcId {new.tcId}"
+    if old.flags != new.flags:
+        yield f"{title}: flags {', '.join(old.flags)} → {', '.join(new.flags)}"
+    before, after = quantities(old), quantities(new)
+    for what in dict.fromkeys([*before, *after]):
+        if what not in before or what not in after:
+            yield f"{title}: {what} {'removed' if what in before else 'added'}"
+        else:
+            yield from _of_quantities(f"{title}: {what}", before[what], after[what])
+
+
+def quantities(case: Vector) -> dict[str, Expected]:
+    """All that is asked of a case: `u`, `dx`, `J_x` and so on."""
+    value = {"u": case.value} if case.value else {}
+    gradients = {f"d{name}": quantity for name, quantity in case.gradients.items()}
+    return value | gradients | {f"J_{name}": quantity for name, quantity in case.jacobians.items()}
+
+
+def _of_quantities(title: str, old: Expected, new: Expected) -> Iterator[str]:
+    if old.tolerance != new.tolerance:
+        yield f"{title}: tolerance {old.tolerance:g} → {new.tolerance:g}"
+    for what, a, b in (("", old.expected, new.expected), (" unit", old.unit, new.unit)):
+        for index, before, after, ulps in _changed(a, b):
+            yield f"{title}{index}{what}: {before!r} → {after!r}, {ulps} ULP"
+
+
+def _changed(a: Array, b: Array) -> Iterator[tuple[str, float, float, int]]:
+    """The entries that differ in any bit."""
+    if a.shape != b.shape:
+        raise VectorError(f"shapes {a.shape} and {b.shape} can't be compared")
+    entries = zip(np.ndindex(a.shape), a.ravel().tolist(), b.ravel().tolist(), ordinal(a), ordinal(b), strict=True)
+    for index, before, after, i, j in entries:
+        if before.hex() != after.hex():
+            yield "".join(f"[{k}]" for k in index), before, after, abs(i - j)

@@ -1,0 +1,142 @@
+"""Numbers for cases, made of integers and powers of two alone: every machine draws the same bits.
+
+A maker takes the random source, how many numbers, and the dtype, and returns numbers that the dtype holds exactly.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Random = random.Random
+Numbers = list[float]
+Maker = Callable[[Random, int, np.dtype[Any]], Numbers]
+
+
+def digits(dtype: np.dtype[Any]) -> int:
+    """The bits of a dtype's significand."""
+    return 24 if dtype == np.float32 else 53
+
+
+def one(draw: Random, low: int, high: int, bits: int) -> float:
+    """`±1.… · 2^e` with `low ≤ e ≤ high` and so many bits, the last of them set."""
+    mantissa = (1 << (bits - 1)) + (draw.getrandbits(bits - 2) << 1) + 1
+    size = math.ldexp(mantissa, draw.randint(low, high) - bits + 1)
+    return -size if draw.getrandbits(1) else size
+
+
+def sized(low: int, high: int) -> Maker:
+    """Numbers of full precision between `2^low` and `2^(high + 1)`."""
+    return lambda draw, n, dtype: [one(draw, low, high, digits(dtype)) for _ in range(n)]
+
+
+ordinary = sized(-3, 1)
+
+
+def small(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Sixteenths, short in a file."""
+    return [draw.randint(-48, 48) / 16 for _ in range(n)]
+
+
+def integers(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """From -3 to 3, but no zero."""
+    return [float(draw.choice((-3, -2, -1, 1, 2, 3))) for _ in range(n)]
+
+
+def ties(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    return [draw.choice((0.0, -0.0, 1.0, 1.0, -1.0, 2.0, 0.5)) for _ in range(n)]
+
+
+def equal(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    return [one(draw, -2, 3, digits(dtype))] * n
+
+
+def near_ties(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """One number, give or take three units in its last place."""
+    bits = digits(dtype)
+    mantissa, exponent = (1 << (bits - 1)) + draw.getrandbits(bits - 2) + 8, draw.randint(-1, 4) - bits + 1
+    return [math.ldexp(mantissa + draw.randint(-3, 3), exponent) for _ in range(n)]
+
+
+def beside(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Within three units in the last place of 10/3, whatever the argument: differences of arguments cancel, too."""
+    bits = digits(dtype)
+    return [math.ldexp((10 << bits - 2) // 3 + draw.randint(-3, 3), 2 - bits) for _ in range(n)]
+
+
+def tiny(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Around the smallest normal number, and down to the smallest of all."""
+    lowest = -149 if dtype == np.float32 else -1074
+    numbers = []
+    for _ in range(n):
+        exponent = draw.randint(lowest, lowest + digits(dtype) + 3)
+        bits = max(2, min(digits(dtype), exponent - lowest + 1))
+        numbers.append(one(draw, exponent, exponent, bits) if exponent > lowest else math.ldexp(1, lowest))
+    return numbers
+
+
+def large(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Up to about the square root of the largest number."""
+    return sized(40, 62)(draw, n, dtype) if dtype == np.float32 else sized(400, 509)(draw, n, dtype)
+
+
+def fairly_large(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Up to about the eighth root: products of several are still numbers."""
+    return sized(8, 14)(draw, n, dtype) if dtype == np.float32 else sized(60, 124)(draw, n, dtype)
+
+
+def mixed(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    return sized(-14, 14)(draw, n, dtype) if dtype == np.float32 else sized(-30, 30)(draw, n, dtype)
+
+
+def constant(number: float) -> Maker:
+    return lambda draw, n, dtype: [float(dtype.type(number))] * n
+
+
+def zeros(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    return [0.0] * n
+
+
+def ahead(by: float) -> Maker:
+    """Ordinary numbers, one of them ahead of the rest by about `by`; an eighth of that in float32."""
+
+    def make(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+        numbers = ordinary(draw, n, dtype)
+        reach = by / 8 if dtype == np.float32 else by
+        numbers[draw.randrange(n)] = float(dtype.type(reach + draw.randint(0, 15) / 16))
+        return numbers
+
+    return make
+
+
+def masked(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Ordinary logits, about half of them masked, never all."""
+    numbers, kept = ordinary(draw, n, dtype), draw.randrange(n)
+    return [x if i == kept or draw.getrandbits(1) else -math.inf for i, x in enumerate(numbers)]
+
+
+def masked_last(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Ordinary logits, the last one masked."""
+    return [*ordinary(draw, n - 1, dtype), -math.inf]
+
+
+def all_but_last(maker: Maker) -> Maker:
+    """Another maker's numbers, and 0 at the end."""
+    return lambda draw, n, dtype: [*maker(draw, n - 1, dtype), 0.0]
+
+
+def first_hot(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    return [1.0] + [0.0] * (n - 1)
+
+
+def one_hot(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    k = draw.randrange(n)
+    return [float(i == k) for i in range(n)]
+
+
+def distribution(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Sixty-fourths that sum to 1."""
+    cuts = sorted(draw.randint(0, 64) for _ in range(n - 1))
+    return [(b - a) / 64 for a, b in zip([0, *cuts], [*cuts, 64], strict=True)]

@@ -1,0 +1,73 @@
+"""Sets in other formats, for those who would rather not read JSON: NumPy's npz, and CSV.
+
+npz: one archive an operation; the arrays of case 17 are `17/x` for each input, `17/cotangent`, and `17/u`, `17/dx`,
+`17/J_x` with `17/u.unit` and `17/u.tolerance`. CSV: one file an operation, one line an entry, floats in hexadecimal.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backprop_reference import OPERATIONS
+
+from .diff import quantities
+from .files import VECTORS, VectorError, file_name
+from .floats import to_hex
+from .vectors import Vector, load_vectors
+
+COLUMNS = ("tcId", "dtype", "flags", "quantity", "index", "number", "unit", "tolerance")
+
+
+def export(folder: Path, form: str, source: Path = VECTORS) -> int:
+    """Writes every case of a set into an empty folder; returns how many."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise VectorError(f"{folder} is not an empty folder")
+    if form not in FORMS:
+        raise VectorError(f"the format {form!r} is none of {', '.join(FORMS)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    total = 0
+    for operation in OPERATIONS:
+        cases = load_vectors(operation, source)
+        FORMS[form](folder / f"{Path(file_name(operation)).stem}.{form}", cases)
+        total += len(cases)
+    return total
+
+
+def _npz(path: Path, cases: list[Vector]) -> None:
+    np.savez_compressed(path, **dict(pair for case in cases for pair in _arrays(case)))
+
+
+def _arrays(case: Vector) -> Iterator[tuple[str, Any]]:
+    for name, array in case.inputs.items():
+        yield f"{case.tcId}/{name}", array
+    yield f"{case.tcId}/cotangent", case.cotangent
+    yield f"{case.tcId}/flags", np.array(case.flags)
+    for what, quantity in quantities(case).items():
+        yield f"{case.tcId}/{what}", quantity.expected
+        yield f"{case.tcId}/{what}.unit", quantity.unit
+        yield f"{case.tcId}/{what}.tolerance", np.float64(quantity.tolerance)
+
+
+def _csv(path: Path, cases: list[Vector]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for case in cases:
+            writer.writerows(_rows(case))
+
+
+def _rows(case: Vector) -> Iterator[tuple[object, ...]]:
+    head = (case.tcId, case.dtype.name, " ".join(case.flags))
+    for name, array in [*case.inputs.items(), ("cotangent", case.cotangent)]:
+        for index, number in np.ndenumerate(array):
+            yield (*head, name, " ".join(map(str, index)), to_hex(number), "", "")
+    for what, quantity in quantities(case).items():
+        for index, number in np.ndenumerate(quantity.expected):
+            unit = to_hex(float(quantity.unit[index]))
+            yield (*head, what, " ".join(map(str, index)), to_hex(number), unit, f"{quantity.tolerance:g}")
+
+
+FORMS: Mapping[str, Callable[[Path, list[Vector]], None]] = {"npz": _npz, "csv": _csv}

@@ -1,0 +1,97 @@
+"""Whether a set is whole: sums, schema, counts, identities, flags and numbers, each problem in a line of its own."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from backprop_reference import OPERATIONS
+
+from .files import (
+    Document,
+    VectorError,
+    file_name,
+    names_of,
+    read_manifest,
+    read_operation,
+    schema_of,
+)
+from .vectors import Vector, vectors_of
+
+
+def examine(folder: Path) -> tuple[Mapping[str, list[Vector]], list[str]]:
+    """The cases of every operation whose file is sound, and what is wrong with the set.
+
+    >>> from .files import VECTORS
+    >>> cases, problems = examine(VECTORS)
+    >>> set(cases) == set(OPERATIONS), problems
+    (True, [])
+    """
+    try:
+        manifest = read_manifest(folder)
+        problems = names_of(folder, manifest)
+        validator = Draft202012Validator(schema_of(folder, manifest))
+    except VectorError as error:
+        return {}, [str(error)]
+    cases: dict[str, list[Vector]] = {}
+    for operation in OPERATIONS:
+        if not (folder / file_name(operation)).exists():
+            continue  # told already
+        try:
+            cases[operation] = sound(operation, read_operation(folder, manifest, operation), validator, manifest)
+        except VectorError as error:
+            problems.append(str(error))
+    count = sum(map(len, cases.values()))
+    if not problems and count != manifest["numberOfTests"]:
+        problems.append(f"manifest.json: numberOfTests is {manifest['numberOfTests']}, the files have {count}")
+    if not count:
+        problems.append(f"{folder}: no case could be read")
+    return cases, problems
+
+
+def sound(operation: str, document: Document, validator: Any, manifest: Document) -> list[Vector]:
+    """The cases of a document; VectorError with the first thing that is wrong with it."""
+    for problem in _problems(operation, document, validator, manifest):
+        raise VectorError(f"{file_name(operation)}: {problem}")
+    try:
+        return list(vectors_of(document))
+    except (KeyError, ValueError) as error:
+        raise VectorError(f"{file_name(operation)}: {error}") from None
+
+
+def _problems(operation: str, document: Document, validator: Any, manifest: Document) -> Iterator[str]:
+    """What is wrong, in an order in which each check can rely on those before it."""
+    for error in validator.iter_errors(document):
+        where = "/".join(map(str, error.absolute_path)) or "the top"
+        yield f"not by the schema, at {where}: {error.message[:200]}"
+    row = OPERATIONS[operation]
+    for field, wanted in (
+        ("operation", row.name),
+        ("signature", row.signature),
+        ("arguments", list(row.arguments)),
+        ("source", document["source"] | {key: manifest[key] for key in ("seed", "version")}),
+    ):
+        if document[field] != wanted:
+            yield f"{field} is {document[field]!r}, expected {wanted!r}"
+    tests = [test for group in document["testGroups"] for test in group["tests"]]
+    if len(tests) != document["numberOfTests"]:
+        yield f"numberOfTests is {document['numberOfTests']}, there are {len(tests)}"
+    twice = [identity for identity, times in Counter(test["tcId"] for test in tests).items() if times > 1]
+    if twice:
+        yield f"duplicate tcId: {', '.join(map(str, twice))}"
+    flags = {flag for test in tests for flag in test["flags"]}
+    if flags != set(document["notes"]):
+        yield f"flags without a note, or notes without a case: {', '.join(sorted(flags ^ set(document['notes'])))}"
+    letters = set(re.findall(r"\w+", row.signature))
+    for group in document["testGroups"]:
+        if set(group["sizes"]) != letters:
+            yield f"sizes of {', '.join(group['sizes'])}, expected those of {', '.join(sorted(letters))}"
+    for test in tests:
+        quantities = {*test.get("gradients", ()), *test.get("jacobians", ())}
+        if not quantities and "value" not in test:
+            yield f"tcId {test['tcId']}: nothing is asked"
+        if not quantities <= set(row.arguments):
+            yield f"tcId {test['tcId']}: results for {', '.join(sorted(quantities - set(row.arguments)))}"

@@ -1,0 +1,142 @@
+"""A frozen case as arrays, and the one line that judges: `|got − expected| ≤ tolerance · unit`, entry by entry."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backprop_reference import OPERATIONS
+
+from .files import VECTORS, Document, VectorError, file_name, read_manifest, read_operation
+from .floats import Array, from_text
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A correctly rounded result, the unit of each entry, and how many units an implementation may be off."""
+
+    expected: Array
+    unit: Array
+    tolerance: float
+
+    def units(self, got: Any) -> Array:
+        """How many units each entry of `got` is off; infinite for NaN where a number is expected.
+
+        >>> Expected(np.array([1.0, np.inf]), np.array([0.5, 1.0]), 1.0).units([2.0, np.inf])
+        array([2., 0.])
+        """
+        got, expected = np.asarray(got, np.float64), self.expected.astype(np.float64)
+        if got.shape != expected.shape:
+            raise ValueError(f"expected the shape {expected.shape}, got {got.shape}")
+        with np.errstate(invalid="ignore", over="ignore"):
+            off = np.abs(got - expected) / self.unit
+        same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+        return np.where(same, 0.0, np.where(np.isnan(off), np.inf, off))
+
+    def accepts(self, got: Any) -> bool:
+        """Whether every entry of `got` is within the tolerance.
+
+        >>> Expected(np.array([1.0]), np.array([0.5]), 1.0).accepts([1.5])
+        True
+        """
+        return bool((self.units(got) <= self.tolerance).all())
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A frozen case. `gradients` and `jacobians` are by argument; what is not asked of a case is not there.
+
+    >>> v = load_vectors("softmax")[0]
+    >>> v.operation, sorted(v.inputs), v.value.accepts(v.value.expected)
+    ('softmax', ['x'], True)
+    """
+
+    operation: str
+    tcId: int  # noqa: N815  the name in the file
+    comment: str
+    flags: tuple[str, ...]
+    dtype: np.dtype[Any]
+    inputs: Mapping[str, Array]
+    cotangent: Array
+    value: Expected | None
+    gradients: Mapping[str, Expected]
+    jacobians: Mapping[str, Expected]
+    notes: Mapping[str, str]
+
+    @property
+    def args(self) -> tuple[Array, ...]:
+        """The inputs, in the order of the operation's arguments."""
+        return tuple(self.inputs[name] for name in OPERATIONS[self.operation].arguments)
+
+
+def load_vectors(operation: str, folder: Path | str = VECTORS) -> list[Vector]:
+    """The frozen cases of an operation, as arrays.
+
+    >>> from backprop_reference import softmax_vjp
+    >>> all(v.gradients["x"].accepts(softmax_vjp(v.cotangent, *v.args)[0]) for v in load_vectors("softmax"))
+    True
+
+    Raises VectorError where the file is not what its manifest says. Needs NumPy alone.
+    """
+    if operation not in OPERATIONS:
+        raise VectorError(f"there is no operation {operation!r}; the names are {', '.join(OPERATIONS)}")
+    document = read_operation(Path(folder), read_manifest(Path(folder)), operation)
+    try:
+        return list(vectors_of(document))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise VectorError(f"{file_name(operation)}: {type(error).__name__}: {error}") from None
+
+
+def vectors_of(document: Document) -> Iterator[Vector]:
+    """The cases of a document; `ValueError` names the case whose numbers do not fit."""
+    notes = {flag: note["description"] for flag, note in document["notes"].items()}
+    for group in document["testGroups"]:
+        shapes = shapes_of(document, group["sizes"])
+        for test in group["tests"]:
+            try:
+                yield _vector(document, np.dtype(group["dtype"]), shapes, test, notes)
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"tcId {test['tcId']}: {error}") from None
+
+
+def shapes_of(document: Document, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
+    """The shapes of the arguments, and last of the value."""
+    cores = re.findall(r"\(([^)]*)\)", document["signature"])
+    return [tuple(sizes[letter] for letter in re.findall(r"\w+", core)) for core in cores]
+
+
+def _vector(
+    document: Document,
+    dtype: np.dtype[Any],
+    shapes: Sequence[tuple[int, ...]],
+    test: Document,
+    notes: Mapping[str, str],
+) -> Vector:
+    *inner, outer = shapes
+    by_name = dict(zip(document["arguments"], inner, strict=True))
+    if set(test["inputs"]) != set(by_name):
+        raise ValueError(f"inputs are {', '.join(test['inputs'])}, expected {', '.join(by_name)}")
+    wide = {name: outer + shape for name, shape in by_name.items()}
+    return Vector(
+        document["operation"],
+        test["tcId"],
+        test["comment"],
+        tuple(test["flags"]),
+        dtype,
+        {name: from_text(test["inputs"][name], dtype, shape) for name, shape in by_name.items()},
+        from_text(test["cotangent"], dtype, outer),
+        _expected(test["value"], dtype, outer) if "value" in test else None,
+        {name: _expected(q, dtype, by_name[name]) for name, q in test.get("gradients", {}).items()},
+        {name: _expected(q, dtype, wide[name]) for name, q in test.get("jacobians", {}).items()},
+        {flag: notes[flag] for flag in test["flags"]},
+    )
+
+
+def _expected(quantity: Document, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Expected:
+    unit = from_text(quantity["unit"], np.float64, shape)
+    if not ((unit > 0) & np.isfinite(unit)).all():
+        raise ValueError("a unit is not a number above 0")
+    return Expected(from_text(quantity["expected"], dtype, shape), unit, float(quantity["tolerance"]))

@@ -1,0 +1,210 @@
+"""Laws of good manners, which no formula states and callers rely on; and the invariants of NaN, shifts and masks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .claims import Array, Close, Holds
+from .inputs import LAYOUTS
+from .points import Claims, Point
+
+# ── Manners ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _calls(p: Point) -> Iterator[tuple[str, Callable[..., list[Array]], tuple[Array, ...]]]:
+    """What there is to call, as functions that return a list of arrays, with their arguments."""
+    if p.forward:
+        yield "forward", lambda *args: [p.forward(*args)], p.args
+    if p.vjp:
+        yield "vjp", lambda *args: [d for d in p.vjp(*args) if d is not None], (p.delta, *p.args)
+
+
+def one_cotangent_for_each_argument(p: Point) -> Claims:
+    """A vjp returns a tuple with a cotangent for every argument, a Jacobian likewise."""
+    count = len(p.operation.arguments)
+    for name, f, args in (("vjp", p.vjp, (p.delta, *p.args)), ("jacobian", p.jacobian, p.args)):
+        if f:
+            result = f(*args)
+            ok = isinstance(result, tuple) and len(result) == count
+            yield Holds(name, ok, f"{name} must return a tuple of {count}, got {_describe(result)}")
+
+
+def keeps_the_dtype(p: Point) -> Claims:
+    """Results have the dtype of the arguments."""
+    for name, f, args in _calls(p):
+        for result in f(*args):
+            got = getattr(result, "dtype", type(result).__name__)
+            yield Holds(name, got == p.case.dtype, f"{name} of {p.case.dtype} returned {got}")
+
+
+def leaves_its_inputs_alone(p: Point) -> Claims:
+    """Nothing is written to an argument, and no result shares memory with one, or with another result."""
+    for name, f, args in _calls(p):
+        before = [a.tobytes() for a in args]
+        results = [np.asarray(r) for r in f(*args)]
+        written = [i for i, (a, b) in enumerate(zip(args, before, strict=True)) if a.tobytes() != b]
+        yield Holds(name, not written, f"{name} wrote to its argument {written}")
+        shared = [i for r in results for i, a in enumerate(args) if np.may_share_memory(r, a)]
+        yield Holds(name, not shared, f"a result of {name} shares memory with its argument {shared}")
+        twins = any(np.may_share_memory(r, s) for k, r in enumerate(results) for s in results[:k])
+        yield Holds(name, not twins, f"two results of {name} share memory")
+
+
+def says_the_same_twice(p: Point) -> Claims:
+    """The same call gives the same bits, whatever was called between."""
+    for name, f, args in _calls(p):
+        first = [np.array(r) for r in f(*args)]
+        f(*(a[..., ::-1].copy() if a.ndim else a for a in args))
+        again = f(*args)
+        same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
+        yield Holds(name, same, f"{name} returned other bits when called again with the same arguments")
+
+
+def sees_what_changed_in_place(p: Point) -> Claims:
+    """Arguments overwritten in place are new arguments: nothing is remembered of the old ones."""
+    delta, args = p.delta, p.args
+    other = [a[..., ::-1].copy() if a.ndim else a for a in args]
+    said = p.ask(delta, other)
+    for f in (p.forward and partial(p.forward, *args), p.vjp and partial(p.vjp, delta, *args)):
+        if f:
+            f()
+    for a, b in zip(args, other, strict=True):
+        a[...] = b
+    if p.forward:
+        yield Close("u after a change in place", p.forward(*args), *said.forward)
+    if p.vjp:
+        for name, d, i in p.named("d", p.vjp(delta, *args)):
+            yield Close(f"{name} after a change in place", d, *said.vjp[i])
+
+
+def owes_nothing_to_the_last_forward(p: Point) -> Claims:
+    """A vjp is a function of its arguments, whatever the forward was called with last."""
+    if p.forward and p.vjp:
+        p.forward(*p.args)
+        p.forward(*(a[..., ::-1].copy() if a.ndim else a for a in p.args))
+        for name, d, i in p.named("d", p.vjp(p.delta, *p.args)):
+            yield Close(f"{name} after another forward", d, *p.said.vjp[i])
+
+
+def takes_any_memory_layout(p: Point) -> Claims:
+    """Fortran order, strides, negative strides, odd offsets and read-only arrays change nothing."""
+    for layout, lay in LAYOUTS.items():
+        delta, args = lay(p.delta), [lay(a) for a in p.args]
+        if p.forward:
+            yield Close(f"u, arguments {layout}", p.forward(*args), *p.said.forward)
+        if p.vjp:
+            for name, d, i in p.named("d", p.vjp(delta, *args)):
+                yield Close(f"{name}, arguments {layout}", d, *p.said.vjp[i])
+
+
+def batch_equals_the_loop(p: Point) -> Claims:
+    """With batch axes: each example's result is its own, and gradients of parameters add up; an empty batch is one."""
+    is_data = [name[0] not in "Wbw" for name in p.operation.arguments]
+    count = 3
+    rows = [_example(p, is_data, k) for k in range(count)]
+    said = [p.ask(delta, args) for delta, *args in rows]
+    for lead in ((count,), (1, count), (0,)):
+        picked = rows[: int(np.prod(lead))]
+
+        def stack(i: int, lead: tuple[int, ...] = lead, picked: list[Any] = picked) -> Array:
+            parts = np.array([row[i] for row in picked], p.case.dtype)
+            return parts.reshape(lead + rows[0][i].shape)
+
+        delta = stack(0)
+        args = [stack(i + 1) if data else p.args[i] for i, data in enumerate(is_data)]
+        if p.forward:
+            answer = [s.forward for s in said[: len(picked)]]
+            shape = lead + p.case.delta.shape
+            yield Close(
+                f"u of batch {lead}",
+                p.forward(*args),
+                np.array([a.value for a in answer]).reshape(shape),
+                np.array([a.bound for a in answer]).reshape(shape),
+            )
+        if p.vjp:
+            for name, d, i in p.named("d", p.vjp(delta, *args)):
+                values = np.array([s.vjp[i].value for s in said[: len(picked)]]).reshape(len(picked), *p.args[i].shape)
+                bounds = np.array([s.vjp[i].bound for s in said[: len(picked)]]).reshape(len(picked), *p.args[i].shape)
+                if is_data[i]:
+                    expected, bound = values.reshape(lead + p.args[i].shape), bounds.reshape(lead + p.args[i].shape)
+                else:
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        expected = values.sum(0)
+                        bound = bounds.sum(0) + count * p.eps * np.abs(values).sum(0)
+                yield Close(f"{name} of batch {lead}", d, expected, bound)
+
+
+def _example(p: Point, is_data: Sequence[bool], k: int) -> list[Array]:
+    """The k-th example of a batch: the case itself, its data the other way round, or at half its size."""
+    half = p.case.dtype.type(0.5)
+
+    def changed(a: Array, name: str) -> Array:
+        turned = a[..., ::-1].copy() if a.ndim else a
+        return a if k == 0 else a * half if k == 2 and name != "y" else turned
+
+    names = p.operation.arguments
+    data = [changed(a, name) if own else a for a, name, own in zip(p.args, names, is_data, strict=True)]
+    return [changed(p.delta, "delta"), *data]
+
+
+# ── Invariants ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def nan_in_nan_out(p: Point) -> Claims:
+    """A NaN in an argument or in the cotangent is a NaN in every result that depends on it."""
+    points = [p.delta, *p.args]
+    for i in range(len(points)):
+        if points[i].size:
+            spoiled = [a.copy() for a in points]
+            spoiled[i].flat[0] = np.nan
+            delta, *args = spoiled
+            said = p.ask(delta, args)
+            if p.forward:
+                yield _nan("u", p.forward(*args), said.forward.value, p.said.forward.bound)
+            if p.vjp:
+                for name, d, k in p.named("d", p.vjp(delta, *args)):
+                    yield _nan(name, d, said.vjp[k].value, p.said.vjp[k].bound)
+
+
+def _nan(name: str, actual: Any, expected: Array, bound: Array) -> Holds:
+    """Where JAX's NaN comes from the one planted, and not from an overflow of its own."""
+    lost = np.isnan(expected) & np.isfinite(bound) & ~np.isnan(np.asarray(actual, np.float64))
+    return Holds(name, not lost.any(), f"{name} hides a NaN: {np.asarray(actual)} where JAX has {expected}")
+
+
+def softmax_ignores_a_shift(p: Point) -> Claims:
+    """`s(x + c) = s(x)`, where `x + c` is exact; and the vjp of a softmax sums to zero."""
+    if p.operation.name == "softmax" and p.eps < 1e-6:
+        x = (np.round(np.clip(p.args[0], -500, 500) * 1024) / 1024).astype(p.case.dtype)
+        said = p.ask(p.delta, [x])
+        for c in (-1000, 1, 512):
+            if p.forward:
+                yield Close(f"u of x + {c}", p.forward(x + p.case.dtype.type(c)), *said.forward)
+        if p.vjp:
+            (dx,) = p.vjp(p.delta, x)
+            with np.errstate(invalid="ignore", over="ignore"):
+                yield Close("sum(dx)", np.asarray(dx, np.float64).sum(), 0.0, said.vjp[0].bound.sum())
+
+
+def masks_count_for_nothing(p: Point) -> Claims:
+    """A logit of −inf has probability 0 and gradient 0, and the others are what they are without it."""
+    name = p.operation.name
+    if name not in ("softmax", "softmax_cross_entropy") or p.case.args[0].size < 2:
+        return
+    x, *rest = p.args
+    x, last = np.clip(x, -500, 500), x.size - 1
+    x[last] = x[:last].max() - 3000  # far enough for exp to give 0, in every dtype
+    for y in rest:
+        y[last] = 0
+    said = p.ask(p.delta, [x, *rest])
+    x[last] = -np.inf
+    if p.forward:
+        yield Close("u with a mask", p.forward(x, *rest), *said.forward)
+    if p.vjp:
+        yield Close("dx with a mask", p.vjp(p.delta, x, *rest)[0], *said.vjp[0])
+
+
+def _describe(value: Any) -> str:
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if hasattr(value, "__len__") else "")

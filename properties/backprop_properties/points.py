@@ -1,0 +1,60 @@
+"""A point: an implementation of an operation at a case, and all that JAX says there. What every law takes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+
+from backprop_oracle.autodiff import Answers, answers
+from backprop_reference import Operation
+
+from .claims import Array, Close, Holds
+from .inputs import Case
+
+Claims = Iterator[Close | Holds]
+LARGEST_JACOBIAN = 5_000  # entries; above it the laws of dense Jacobians have nothing to say
+
+
+@dataclass(frozen=True)
+class Point:
+    """An implementation of an operation (`forward`, `jacobian` and `vjp`, each may be missing) at a case."""
+
+    operation: Operation
+    forward: Callable[..., Any] | None
+    jacobian: Callable[..., Any] | None
+    vjp: Callable[..., Any] | None
+    case: Case
+    said: Answers
+
+    @property
+    def args(self) -> tuple[Array, ...]:
+        """Copies, so that a function which writes to them spoils nothing but itself."""
+        return tuple(a.copy() for a in self.case.args)
+
+    @property
+    def delta(self) -> Array:
+        return self.case.delta.copy()
+
+    @property
+    def eps(self) -> float:
+        return float(ml_dtypes.finfo(self.case.dtype).eps)
+
+    def ask(self, delta: Array, args: Sequence[Array]) -> Answers:
+        """JAX at another point of the same shapes."""
+        return answers(self.operation.name, delta, args, dtype=self.case.dtype, jacobian=bool(self.said.jacobian))
+
+    def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
+        """`values`, one per argument, with their names and positions; left-out ones (None) are passed over."""
+        for i, (name, value) in enumerate(zip(self.operation.arguments, values, strict=True)):
+            if value is not None:
+                yield prefix + name, value, i
+
+
+def point(operation: Operation, implementation: Operation, case: Case) -> Point:
+    """`implementation` of `operation` at `case`, with all that JAX says there."""
+    entries = case.delta.size * max((a.size for a in case.args), default=0)
+    said = answers(
+        operation.name, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
+    )
+    return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)

@@ -1,0 +1,218 @@
+"""Where the last digits are lost, by name: small cases of an operation, drawn from one regime.
+
+`inputs.py` explores what users may hand in; a regime goes where one particular rounding error or range error lives. The
+same regimes feed the laws of `truth.py`, the tests and the comparison of `accuracy_report.py`.
+
+>>> from backprop_reference import OPERATIONS
+>>> case = regime_case(OPERATIONS["softmax"], "equal", np.dtype(np.float64), np.random.default_rng(0))
+>>> len(set(case.args[0].tolist()))
+1
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from backprop_reference import OPERATIONS, Operation
+from backprop_reference.functions import SCALAR_FUNCTIONS
+
+from .inputs import Case, cores
+
+Array = NDArray[Any]
+Random = np.random.Generator
+
+# ── Arrays, by regime: float64, to be rounded to the dtype ──────────────────────────────────────────────────────────
+
+
+def _ordinary(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    return draw.normal(size=shape) * draw.choice([1.0, 3.0, 10.0])
+
+
+def _ties(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    return draw.choice([0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0], size=shape)
+
+
+def _equal(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    return np.full(shape, draw.normal() * draw.choice([1.0, 100.0, 1e4]))
+
+
+def _near_ties(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    """Neighbouring floats: one number, give or take a few units in its last place."""
+    centre = float(ml_dtypes.finfo(info.dtype).dtype.type(draw.normal() * draw.choice([1.0, 30.0, 1e5])))
+    return centre * (1 + float(info.eps) * draw.integers(-3, 4, size=shape))
+
+
+def _log_uniform(low: float, high: float, draw: Random, shape: tuple[int, ...]) -> Array:
+    return draw.choice([-1.0, 1.0], size=shape) * np.exp2(draw.uniform(np.log2(low), np.log2(high), size=shape))
+
+
+def _tiny(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    """From the smallest subnormal to a little above the smallest normal number, and zeros."""
+    a = _log_uniform(float(info.smallest_subnormal), 1e3 * float(info.smallest_normal), draw, shape)
+    return np.where(draw.random(shape) < 0.1, 0.0, a)
+
+
+def _huge(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    return _log_uniform(float(info.max) ** 0.5, float(info.max), draw, shape)
+
+
+def _mixed(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    """Sizes from 1e-9 to 1e9: sums that cancel, and sums that absorb."""
+    return _log_uniform(1e-9, 1e9, draw, shape)
+
+
+def _ahead(low: float, high: float, draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    """One entry ahead of the others by `low` to `high`; sizes are those of float64, shorter in float32."""
+    a = draw.normal(size=shape) * draw.choice([0.0, 1.0, 3.0])
+    if a.size:
+        reach = 0.125 if info.dtype == np.float32 else 1.0
+        a[..., draw.integers(a.shape[-1])] += max(low, 8.0) * reach if low == high else draw.uniform(low, high) * reach
+    return a
+
+
+def _masks(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    a = draw.normal(size=shape) * 5
+    masked = draw.random(shape) < 0.5
+    masked[..., draw.integers(shape[-1])] = False
+    return np.where(masked, -np.inf, a)
+
+
+def _saturated(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    """To where every h is flat, and its h′ subnormal and then 0."""
+    edge = draw.choice([20.0, 40.0, 110.0, 760.0])
+    return draw.uniform(-edge, edge, size=shape)
+
+
+def _zeros_of_slopes(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+    """Beside the kinks and the zeros of h and h′: 0, log's 1, and those of silu′, gelu′ and gelu_tanh′."""
+    zero = draw.choice([0.0, 1.0, -1.2784645427610738, -0.7517915241936714, -0.7524614220710162], size=shape)
+    return zero + draw.choice([0.0, 1e-12, 1e-7, 1e-3], size=shape) * draw.normal(size=shape)
+
+
+ARRAYS: Mapping[str, Callable[[Random, tuple[int, ...], Any], Array]] = {
+    "ordinary": _ordinary,
+    "confident": partial(_ahead, 1.0, 700.0),
+    "subnormal": partial(_ahead, 690.0, 760.0),
+    "ties": _ties,
+    "near-ties": _near_ties,
+    "equal": _equal,
+    "masks": _masks,
+    "single": _ordinary,
+    "saturated": _saturated,
+    "zeros": _zeros_of_slopes,
+    "mixed": _mixed,
+    "tiny": _tiny,
+    "huge": _huge,
+}
+
+_EVERYWHERE = ("ordinary", "ties", "near-ties", "equal", "single", "tiny")
+_LOGITS = ("confident", "subnormal", "masks", "huge")
+REGIMES: Mapping[str, tuple[str, ...]] = {  # by family
+    "elementary": (*_EVERYWHERE, "mixed", "huge"),
+    "function": ("ordinary", "saturated", "zeros", "ties", "near-ties", "single", "tiny", "huge"),
+    "sum": (*_EVERYWHERE, "mixed", "huge"),
+    "softmax": (*_EVERYWHERE, *_LOGITS),
+    "cross-entropy": (*_EVERYWHERE, *_LOGITS),
+    "composition": (*_EVERYWHERE, "confident", "saturated"),
+}
+
+COTANGENTS = ("ordinary", "ordinary", "ties", "equal", "near-ties", "huge", "tiny")
+
+_FAMILIES = {
+    **dict.fromkeys(["scale", "add", "subtract", "hadamard"], "elementary"),
+    **dict.fromkeys(SCALAR_FUNCTIONS, "function"),
+    **dict.fromkeys(["sum_reduction", "dot", "matvec", "affine", "squared_error", "linear_regression"], "sum"),
+    "softmax": "softmax",
+    "softmax_cross_entropy": "cross-entropy",
+}
+
+
+def family(operation: str) -> str:
+    """Which family an operation belongs to: its regimes and its bounds are the family's.
+
+    >>> family("dot"), family("activation[tanh]")
+    ('sum', 'composition')
+    """
+    return _FAMILIES.get(operation, "composition")
+
+
+# ── Cases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def regime_case(
+    operation: Operation,
+    regime: str,
+    dtype: np.dtype[Any],
+    draw: Random,
+    sizes: Mapping[str, int] | None = None,
+    cotangents: Sequence[str] = COTANGENTS,
+) -> Case:
+    """One case; targets `y` are one-hot, distributions or any real vector.
+
+    `cotangents` are the regimes of `delta` where it is a factor that the operation does not choose: of the softmax, the
+    cross-entropy and the scalar functions.
+    """
+    letters = dict.fromkeys(letter for core in cores(operation) for letter in core)
+    most = {1: 6, 2: 6, 3: 4}.get(len(letters), 3)
+    sizes = sizes or {letter: 1 if regime == "single" else int(draw.integers(1, most + 1)) for letter in letters}
+    kind = family(operation.name)
+
+    def array(name: str, core: Sequence[str]) -> Array:
+        shape = tuple(sizes[letter] for letter in core)
+        a = ARRAYS[_regime_of(name, kind, regime, draw, cotangents)](draw, shape, ml_dtypes.finfo(dtype))
+        if name == "y" and kind in ("cross-entropy", "composition"):
+            a = _target(draw, a)
+        if operation.name == "log":
+            a = np.abs(a)
+        if operation.name in ("log", "reciprocal"):
+            a = np.where(np.asarray(a, dtype) == 0, 1.0, a)
+        with np.errstate(over="ignore"):
+            finite = np.asarray(np.clip(a, -float(np.finfo(dtype).max), float(np.finfo(dtype).max)), dtype)
+        return np.where(np.isinf(a), a, finite).astype(dtype)
+
+    *inputs, output = cores(operation)
+    args = tuple(array(name, core) for name, core in zip(operation.arguments, inputs, strict=True))
+    return Case(operation.name, args, array("delta", output), ())
+
+
+def _regime_of(name: str, kind: str, regime: str, draw: Random, cotangents: Sequence[str]) -> str:
+    """The regime of one argument: what is about logits leaves weights and cotangents alone."""
+    if name == "delta" and kind in ("softmax", "cross-entropy", "function"):
+        return str(draw.choice(list(cotangents)))
+    if name == "delta" and kind == "composition":
+        return str(draw.choice(["ordinary", "ties"]))
+    if kind in ("softmax", "cross-entropy") and regime in _LOGITS and name != "x":
+        return "ordinary"
+    if kind == "composition" and regime == "confident" and name[0] != "b":
+        return "ordinary"
+    return regime
+
+
+def _target(draw: Random, a: Array) -> Array:
+    kind = draw.choice(["one-hot", "one-hot", "distribution", "real", "huge"])
+    if kind == "one-hot":
+        return np.eye(1, a.size, int(draw.integers(a.size)))[0]
+    if kind == "distribution":
+        weights = draw.random(a.shape) ** draw.choice([1, 20])
+        return weights / weights.sum()
+    return draw.normal(size=a.shape) * (1e30 if kind == "huge" and draw.random() < 0.2 else 1.0)
+
+
+def regime_cases(operation: Operation, dtypes: Sequence[Any]) -> st.SearchStrategy[Case]:
+    """Cases of every regime of the operation's family; the seed is what Hypothesis draws, NumPy does the rest."""
+
+    def case(regime: str, dtype: Any, seed: int) -> Case:
+        return regime_case(operation, regime, np.dtype(dtype), np.random.default_rng(seed))
+
+    names = REGIMES[family(operation.name)]
+    return st.builds(case, st.sampled_from(names), st.sampled_from(list(dtypes)), st.integers(0, 2**32 - 1))
+
+
+def every_regime(operations: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """All pairs of operation and regime, in the table's order."""
+    return [(name, regime) for name in operations or OPERATIONS for regime in REGIMES[family(name)]]
