@@ -1,0 +1,15 @@
+"""Planted faults and right neighbours: what the laws must reject, and what they must accept."""
+
+from .functions import FUNCTIONS
+from .losses import LOSSES
+from .matrices import MATRICES
+from .neighbours import NEIGHBOURS
+from .networks import NETWORKS
+from .softmaxes import SOFTMAX
+from .table import ASKS, CAUSES, KINDS, Fault, Neighbour, implementation
+from .vectors import VECTORS
+
+FAULTS: tuple[Fault, ...] = (*VECTORS, *FUNCTIONS, *MATRICES, *SOFTMAX, *LOSSES, *NETWORKS)
+"""Every planted fault."""
+
+__all__ = ["ASKS", "CAUSES", "FAULTS", "KINDS", "NEIGHBOURS", "Fault", "Neighbour", "implementation"]

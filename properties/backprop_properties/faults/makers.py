@@ -1,0 +1,261 @@
+"""What makes a wrong function out of a right one, and the small functions that wrong formulas are written with."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backprop_reference import OPERATIONS
+from backprop_reference.arguments import rows
+from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
+
+Array = NDArray[Any]
+Function = Callable[..., Any]
+
+VJP = "vjp_equals_jax_vjp"
+FORWARD = "forward_equals_jax"
+JACOBIAN = "jacobian_equals_jacrev"
+F32, F64 = ("float32",), ("float64",)
+
+
+def forward(name: str) -> Function:
+    return OPERATIONS[name].forward
+
+
+def vjp(name: str) -> Function:
+    return OPERATIONS[name].vjp
+
+
+def dense(name: str) -> Function:
+    """The reference's Jacobians as arrays."""
+    return lambda *args: tuple(J.todense() for J in OPERATIONS[name].jacobian(*args))
+
+
+def bent(name: str, derivative: Function) -> ScalarFunction:
+    """A scalar function with another derivative."""
+    return ScalarFunction(name, SCALAR_FUNCTIONS[name].h, derivative)
+
+
+def at_output(name: str) -> ScalarFunction:
+    """A scalar function whose derivative is taken at its output."""
+    h = SCALAR_FUNCTIONS[name]
+    return bent(name, lambda z: h.dh(h.h(z)))
+
+
+def no_slope(name: str) -> ScalarFunction:
+    """A scalar function whose derivative is forgotten."""
+    return bent(name, np.ones_like)
+
+
+def softmax(x: Array) -> Array:
+    f = np.exp(x - x.max(-1, keepdims=True))
+    return f / f.sum(-1, keepdims=True)
+
+
+def log_softmax(x: Array) -> Array:
+    z = x - x.max(-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def outer(delta: Array, x: Array) -> Array:
+    """`δᵀ xᵀ`, summed over the batch."""
+    return rows(delta).T @ rows(x)
+
+
+def total(delta: Array) -> Array:
+    """`δ`, summed over the batch."""
+    return rows(delta).sum(0)
+
+
+# ── Results changed ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def changed(f: Function, change: Function, only: int | None = None) -> Function:
+    """Every result of `f`, or only one, put through `change`."""
+
+    def wrong(*args: Array) -> Any:
+        results = f(*args)
+        if not isinstance(results, tuple):
+            return change(results)
+        return tuple(change(r) if only in (None, i) else r for i, r in enumerate(results))
+
+    return wrong
+
+
+def scaled(f: Function, factor: float, only: int | None = None) -> Function:
+    return changed(f, lambda r: r * r.dtype.type(factor), only)
+
+
+def drop_tail(f: Function, tile: int, only: int | None = None, axis: int = -1) -> Function:
+    """Zeros past the last full tile, if there is a full one."""
+
+    def change(r: Array) -> Array:
+        r = np.moveaxis(np.array(r), axis, -1)
+        if r.shape[-1] > tile:
+            r[..., r.shape[-1] // tile * tile :] = 0
+        return np.moveaxis(r, -1, axis)
+
+    return changed(f, change, only)
+
+
+def first_tile(f: Function, tile: int, only: int | None = None) -> Function:
+    """Zeros past the first tile: one block of threads and no loop."""
+    return changed(f, lambda r: r * (np.arange(r.shape[-1]) < tile).astype(r.dtype), only)
+
+
+def element(f: Function, index: tuple[int, ...], factor: float, only: int | None = None) -> Function:
+    """One entry of a result multiplied by `factor`, where there is such an entry."""
+
+    def change(r: Array) -> Array:
+        r = np.array(r)
+        if all(-n <= i < n for i, n in zip(index, r.shape[r.ndim - len(index) :], strict=True)):
+            r[(..., *index)] *= factor
+        return r
+
+    return changed(f, change, only)
+
+
+def flushed(f: Function, below: float, only: int | None = None) -> Function:
+    return changed(f, lambda r: np.where(np.abs(r) < below, r.dtype.type(0), r), only)
+
+
+def float64_results(f: Function) -> Function:
+    return changed(f, lambda r: np.asarray(r, np.float64))
+
+
+def nan_to_zero(f: Function) -> Function:
+    return changed(f, lambda r: np.where(np.isnan(r), r.dtype.type(0), r))
+
+
+def noisy(f: Function) -> Function:
+    """The last digits differ from call to call."""
+    random = np.random.default_rng(0)
+    return changed(f, lambda r: r + r * (np.finfo(r.dtype).eps * random.random(r.shape)).astype(r.dtype))
+
+
+# ── Arguments changed ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fed(f: Function, change: Function) -> Function:
+    """`f` of other arguments: `change` makes them of those that came."""
+    return lambda *args: f(*change(*args))
+
+
+def rounded(f: Function, dtype: Any) -> Function:
+    """Arguments rounded to a shorter format, and back."""
+    return fed(f, lambda *args: [a.astype(dtype).astype(a.dtype) for a in args])
+
+
+def computed_in(f: Function, dtype: Any) -> Function:
+    """Everything in another format, the results in the dtype of the arguments."""
+
+    def wrong(*args: Array) -> Any:
+        return changed(f, lambda r: np.asarray(r).astype(args[0].dtype))(*(a.astype(dtype) for a in args))
+
+    return wrong
+
+
+def as_in_memory(a: Array) -> Array:
+    """What a kernel sees that gets the buffer and the shape, and knows of no strides or offsets."""
+    buffer = a if a.base is None else a.base
+    return buffer.ravel(order="K")[: a.size].reshape(a.shape)
+
+
+def by_pointer(f: Function) -> Function:
+    return fed(f, lambda *args: [as_in_memory(a) for a in args])
+
+
+def column_major(a: Array) -> Array:
+    """A matrix read in the order of its memory."""
+    return a.ravel(order="K").reshape(a.shape)
+
+
+# ── State ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _key(args: Sequence[Array]) -> tuple[Any, ...]:
+    return tuple((a.shape, a.dtype) for a in args)
+
+
+def remembered(f: Function) -> Function:
+    """The first result for arguments of these shapes, ever after."""
+    known: dict[Any, Any] = {}
+
+    def wrong(*args: Array) -> Any:
+        result = known.setdefault(_key(args), f(*args))
+        return changed(lambda: result, np.array)()
+
+    return wrong
+
+
+def captured(f: Function, positions: Sequence[int]) -> Function:
+    """Some arguments are those of the first call with these shapes."""
+    known: dict[Any, list[Array]] = {}
+
+    def wrong(*args: Array) -> Any:
+        first = known.setdefault(_key(args), [a.copy() for a in args])
+        return f(*(first[i] if i in positions else a for i, a in enumerate(args)))
+
+    return wrong
+
+
+def cached_by_identity(f: Function) -> Function:
+    """The last result again, if the arguments are the same objects, whatever is in them by now."""
+    last: list[Any] = [(), None]
+
+    def wrong(*args: Array) -> Any:
+        if len(args) != len(last[0]) or any(a is not b for a, b in zip(args, last[0], strict=True)):
+            last[:] = args, f(*args)
+        return changed(lambda: last[1], np.array)()
+
+    return wrong
+
+
+def accumulated(f: Function, only: int) -> Function:
+    """A gradient added to that of the calls before: the buffer is never set to zero."""
+    buffers: dict[Any, Array] = {}
+
+    def wrong(*args: Array) -> Any:
+        results = list(f(*args))
+        buffers[_key(args)] = results[only] = results[only] + buffers.get(_key(args), results[only].dtype.type(0))
+        results[only] = results[only].copy()
+        return tuple(results)
+
+    return wrong
+
+
+# ── Batches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def batch_mean(f: Function, parameters: Sequence[int], output_axes: int) -> Function:
+    """Gradients of parameters divided by the number of examples."""
+
+    def wrong(delta: Array, *args: Array) -> Any:
+        examples = max(int(np.prod(delta.shape[: delta.ndim - output_axes])), 1)
+        results = f(delta, *args)
+        return tuple(r / r.dtype.type(examples) if i in parameters else r for i, r in enumerate(results))
+
+    return wrong
+
+
+def by_example(
+    f: Function, is_data: Sequence[bool], output_axes: int, join: Callable[[list[Array]], Array]
+) -> Function:
+    """A loop over the examples, with another way to join the gradients of a parameter than their sum."""
+
+    def wrong(delta: Array, *args: Array) -> Any:
+        lead = delta.shape[: delta.ndim - output_axes]
+        if not lead or 0 in lead:
+            return f(delta, *args)
+        each = [f(delta[k], *(a[k] if d else a for a, d in zip(args, is_data, strict=True))) for k in np.ndindex(lead)]
+        return tuple(
+            np.array(parts).reshape(lead + parts[0].shape) if d else join(parts)
+            for parts, d in zip(map(list, zip(*each, strict=True)), is_data, strict=True)
+        )
+
+    return wrong
