@@ -1,0 +1,162 @@
+"""How much slower the reference is than the plain formula: at most 2.5 times, at n = 10⁴ and at a batch of 4096×10.
+
+    python tests/benchmarks/plain.py            every operation, each in a process of its own
+    python tests/benchmarks/plain.py softmax    one, in this process
+
+The plain formula is the slide's in NumPy, fused no further, with no check of its arguments: `exp(x − max x) / sum`,
+`s (δ − s·δ)`, `1 − tanh²`. A number is the ratio of the medians of interleaved runs, so that a busy machine slows both.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from backprop_reference import OPERATIONS
+
+LIMIT, SECONDS = 2.5, 0.4  # a pair of functions is timed for so long
+Pair = tuple[str, Callable[[], object], Callable[[], object]]
+
+
+def median_ratio(ours: Callable[[], object], plain: Callable[[], object]) -> tuple[float, float, float]:
+    """Our median in µs, the plain one's, and their ratio."""
+    times: tuple[list[float], list[float]] = ([], [])
+    until = time.perf_counter() + SECONDS
+    for f in (ours, plain):
+        f()
+    while time.perf_counter() < until:
+        for f, found in zip((ours, plain), times, strict=True):
+            started = time.perf_counter()
+            f()
+            found.append(time.perf_counter() - started)
+    a, b = (float(np.median(found)) * 1e6 for found in times)
+    return a, b, a / b
+
+
+# ── Plain formulas ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def softmax(x):
+    f = np.exp(x - x.max(-1, keepdims=True))
+    return f / f.sum(-1, keepdims=True)
+
+
+def softmax_vjp(delta, x):
+    s = softmax(x)
+    return s * (delta - (s * delta).sum(-1, keepdims=True))
+
+
+def log_softmax(x):
+    z = x - x.max(-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+
+def cross_entropy(x, y):
+    return -(y * log_softmax(x)).sum(-1)
+
+
+def cross_entropy_vjp(delta, x, y):
+    log = log_softmax(x)
+    return delta[..., None] * (y.sum(-1, keepdims=True) * np.exp(log) - y), -delta[..., None] * log
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def gelu_tanh(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def layer(h):
+    return lambda W, x, b: h(x @ W.T + b)
+
+
+def layer_vjp(slope):
+    def vjp(delta, W, x, b):
+        delta = delta * slope(x @ W.T + b)
+        flat, inputs = delta.reshape(-1, delta.shape[-1]), x.reshape(-1, x.shape[-1])
+        return flat.T @ inputs, delta @ W, flat.sum(0)
+
+    return vjp
+
+
+def logistic_vjp(delta, W, x, b, y):
+    delta, dy = cross_entropy_vjp(delta, x @ W.T + b, y)
+    flat, inputs = delta.reshape(-1, delta.shape[-1]), x.reshape(-1, x.shape[-1])
+    return flat.T @ inputs, delta @ W, flat.sum(0), dy
+
+
+def linear_vjp(delta, w, x, y):
+    slope = 2 * delta * ((w * x).sum(-1) - y)
+    return (slope[..., None] * x).reshape(-1, x.shape[-1]).sum(0), slope[..., None] * w, -slope
+
+
+def one(x):
+    return np.ones_like(x)
+
+
+PLAIN = {  # forward and vjp
+    "scale": (lambda x, a: x * a[..., None], lambda d, x, a: (d * a[..., None], (d * x).sum(-1))),
+    "add": (lambda x, y: x + y, lambda d, x, y: (d.copy(), d.copy())),
+    "subtract": (lambda x, y: x - y, lambda d, x, y: (d.copy(), -d)),
+    "hadamard": (lambda x, y: x * y, lambda d, x, y: (d * y, d * x)),
+    "exp": (np.exp, lambda d, x: d * np.exp(x)),
+    "tanh": (np.tanh, lambda d, x: d * (1 - np.tanh(x) ** 2)),
+    "sigmoid": (sigmoid, lambda d, x: d * sigmoid(x) * (1 - sigmoid(x))),
+    "relu": (lambda x: np.maximum(x, 0), lambda d, x: d * (x > 0)),
+    "softplus": (lambda x: np.logaddexp(x, 0), lambda d, x: d * sigmoid(x)),
+    "silu": (lambda x: x * sigmoid(x), lambda d, x: d * sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
+    "gelu_tanh": (gelu_tanh, None),
+    "sum_reduction": (lambda x: x.sum(-1), lambda d, x: d[..., None] * np.ones_like(x)),
+    "dot": (lambda x, y: (x * y).sum(-1), lambda d, x, y: (d[..., None] * y, d[..., None] * x)),
+    "squared_error": (lambda x, y: ((x - y) ** 2).sum(-1), lambda d, x, y: (2 * d[..., None] * (x - y),) * 2),
+    "linear_regression": (lambda w, x, y: ((w * x).sum(-1) - y) ** 2, linear_vjp),
+    "matvec": (lambda W, x: x @ W.T, None),
+    "affine": (layer(lambda z: z), layer_vjp(one)),
+    "activation[tanh]": (layer(np.tanh), layer_vjp(lambda z: 1 - np.tanh(z) ** 2)),
+    "softmax": (softmax, softmax_vjp),
+    "softmax_cross_entropy": (cross_entropy, cross_entropy_vjp),
+    "logistic_regression": (lambda W, x, b, y: cross_entropy(x @ W.T + b, y), logistic_vjp),
+}
+
+
+def pairs(name: str) -> Iterator[Pair]:
+    """What is timed of one operation: its forward and its vjp, on one long vector and on a batch."""
+    draw, row = np.random.default_rng(0), OPERATIONS[name]
+    forward, vjp = PLAIN[name]
+    for label, batch, n in [("n = 10⁴", (), 10_000), ("4096×10", (4096,), 10)]:
+        sizes = {letter: n for letter in "dn"} | ({"d": 10} if "(d,n)" in row.signature else {})
+        cores = [core.strip("()").split(",") for core in row.signature.split("->")[0].split("),(")]
+        args = []
+        for argument, core in zip(row.arguments, cores, strict=True):
+            shape = tuple(sizes[letter] for letter in core if letter)
+            args.append(draw.normal(size=shape if argument[0] in "Wbw" else batch + shape) * 3)
+        if name in ("softmax_cross_entropy", "logistic_regression"):
+            args[-1] = np.eye(args[-1].shape[-1])[draw.integers(args[-1].shape[-1], size=batch)]
+        delta = draw.normal(size=np.shape(row.forward(*args)))
+        yield f"{label:8s} forward", lambda a=args: row.forward(*a), lambda a=args: forward(*a)
+        if vjp:
+            yield f"{label:8s} vjp", lambda d=delta, a=args: row.vjp(d, *a), lambda d=delta, a=args: vjp(d, *a)
+
+
+def main(names: list[str]) -> int:
+    """Prints a line for each pair; 1 if one is above the limit."""
+    if len(names) == 1:
+        slow = 0
+        for label, ours, plain in pairs(names[0]):
+            a, b, ratio = median_ratio(ours, plain)
+            slow |= ratio > LIMIT
+            print(
+                f"{names[0]:22s} {label:17s} {a:9.1f} µs {b:9.1f} µs   ×{ratio:.2f}{'  SLOW' * (ratio > LIMIT)}",
+                flush=True,
+            )
+        return slow
+    codes = [subprocess.run([sys.executable, __file__, name], check=False).returncode for name in names or PLAIN]
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,52 @@
+// Checks a softmax in JavaScript against the frozen vectors: node softmax_check.mjs softmax.json
+// Exit code 0: every case agrees; 1: one does not; 2: the file can't be read.
+import { readFileSync } from "node:fs";
+
+// x - c exactly, as a sum of two numbers: what rounding takes from a large logit would be lost in its exp.
+function expOfDifference(x, c) {
+  const d = x - c;
+  const t = d - x;
+  const rest = x - (d - t) - (c + t);
+  return Number.isFinite(d) ? Math.exp(d) * (1 + rest) : Math.exp(d);
+}
+
+function softmax(x) {
+  const c = Math.max(...x);
+  const f = x.map((xi) => expOfDifference(xi, c));
+  const sum = f.reduce((a, b) => a + b);
+  return f.map((fi) => fi / sum);
+}
+
+// "0x1.8p+1" to the bit: an integer below 2^53 times a power of two, in two steps so that neither leaves the range.
+function fromHex(text) {
+  if (text === "nan") return NaN;
+  const [, sign, rest] = /^(-?)(.*)$/.exec(text);
+  if (rest === "inf") return sign ? -Infinity : Infinity;
+  const [, whole, fraction = "", exponent] = /^0x([01])(?:\.([0-9a-f]+))?p([+-]\d+)$/.exec(rest);
+  const power = Number(exponent) - 4 * fraction.length;
+  const half = Math.trunc(power / 2);
+  const size = Number(`0x${whole}${fraction}`) * 2 ** half * 2 ** (power - half);
+  return sign ? -size : size;
+}
+
+const numbers = (text) => text.split(" ").map(fromHex);
+const agrees = (got, expected, unit, tolerance) =>
+  Object.is(got, expected) || got === expected || Math.abs(got - expected) <= tolerance * unit;
+
+const document = JSON.parse(readFileSync(process.argv[2], "utf8"));
+let run = 0;
+let wrong = 0;
+for (const group of document.testGroups) {
+  const round = group.dtype === "float32" ? Math.fround : (a) => a;
+  for (const test of group.tests) {
+    const got = softmax(numbers(test.inputs.x)).map(round);
+    const [expected, unit] = [numbers(test.value.expected), numbers(test.value.unit)];
+    run += 1;
+    if (got.length !== expected.length || !got.every((g, i) => agrees(g, expected[i], unit[i], test.value.tolerance))) {
+      wrong += 1;
+      console.log(`tcId ${test.tcId}: wrong (${test.comment}): ${test.flags.map((f) => document.notes[f].description)}`);
+    }
+  }
+}
+console.log(`${run} cases, ${wrong} wrong`);
+process.exit(run !== document.numberOfTests || run === 0 ? 2 : wrong ? 1 : 0);

@@ -1,0 +1,357 @@
+"""The last digit: the reference is within its bounds of the certified truth, and what is not is rejected."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from backprop_oracle import certified
+from backprop_properties.accuracy import scaled_ulp_error
+from backprop_properties.claims import Certified, Violation, judge
+from backprop_properties.conditions import scale
+from backprop_properties.inputs import Case
+from backprop_properties.regimes import REGIMES, family, regime_case, regime_cases
+from backprop_properties.trial import violations
+from backprop_properties.truth import BOUNDS, TRUTH_LAWS, bound_of, limit_of, questions, truth_point
+from backprop_reference import (
+    OPERATIONS,
+    affine,
+    affine_vjp,
+    dot,
+    linear_regression_vjp,
+    logistic_regression_vjp,
+    matvec,
+    softmax,
+    softmax_cross_entropy,
+    softmax_cross_entropy_jacobian,
+    softmax_cross_entropy_vjp,
+    softmax_jacobian,
+    softmax_vjp,
+    sum_reduction,
+)
+from backprop_reference.errorfree import sum_of_rows
+
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+DTYPES = [F64, F32]
+THOROUGH = 20_000
+# The thorough profile asks for more examples than the default one; then every operation gets its 20,000 cases.
+CASES = THOROUGH if settings.default.max_examples > settings.get_profile("default").max_examples else 40
+
+
+def broken(operation, case, implementation=None):
+    """The violations of the truth laws at a case."""
+    found = violations(TRUTH_LAWS, truth_point(operation, case, implementation))
+    return [violation for _, _, violation in found if isinstance(violation, Violation)]
+
+
+# ── The laws, over all regimes ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_within_its_bound_of_the_truth(name):
+    operation = OPERATIONS[name]
+
+    @settings(max_examples=CASES, deadline=None)
+    @given(regime_cases(operation, DTYPES))
+    def within(case):
+        for violation in broken(operation, case):
+            raise violation
+
+    within()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_regime_asks_something(name):
+    """Every regime has cases of both dtypes with entries that are judged: none is skipped altogether."""
+    operation, draw = OPERATIONS[name], np.random.default_rng(5)
+    for regime in REGIMES[family(name)]:
+        for dtype in DTYPES:
+            cases = [regime_case(operation, regime, dtype, draw) for _ in range(20)]
+            assert all(case.dtype == dtype for case in cases)
+            judged = (np.count_nonzero(~np.isnan(q.scale)) for case in cases for q in questions(operation, case, "vjp"))
+            assert any(judged) or (family(name), regime) == ("sum", "huge"), (regime, dtype)  # there sums overflow
+
+
+def test_every_operation_has_bounds_and_regimes():
+    for name, operation in OPERATIONS.items():
+        assert REGIMES[family(name)]
+        args = [np.eye(1, 3)[0] for _ in operation.arguments]
+        for quantity in ["u", *("J" + a for a in operation.arguments), *("d" + a for a in operation.arguments)]:
+            assert bound_of(name, quantity, args) in BOUNDS.values()
+            assert 0.5 <= limit_of(name, quantity, args) <= 60
+
+
+def test_no_bound_was_loosened():
+    """The table, written out once more."""
+    numbers = {key: (round(bound.fixed, 3), bound.logs) for key, bound in BOUNDS.items()}
+    assert numbers == {
+        **{("elementary", q): (0.5, 0) for q in ("u", "J", "d")},
+        ("elementary", "dalpha"): (4, 1),
+        **{("function", q): (4, 0) for q in ("u", "J")},
+        ("function", "d"): (5, 0),
+        **{("sum", q): (4, 1) for q in ("u", "J", "d")},
+        ("sum", "long W x of equal terms"): (50_000, 0),
+        ("softmax", "u"): (4, 0),
+        ("softmax", "J"): (6, 0),
+        ("softmax", "d"): (6, 0),
+        **{("cross-entropy", q): (4, 0) for q in ("u", "Jy", "dy", "Jx one-hot", "dx one-hot")},
+        **{("cross-entropy", q): (6, 0) for q in ("Jx", "dx")},
+        **{("composition", q): (8, 1) for q in ("u", "J", "d")},
+        ("kinked", "u"): (8, 1),
+        **{("kinked", q): (16, 1) for q in ("J", "d")},
+    }
+
+
+# ── Long vectors ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+LONG = 100_000
+
+
+def long_vectors(dtype):
+    draw = np.random.default_rng(1)
+    reach = 1.0 if dtype == F64 else 0.1
+    normal = (draw.normal(size=LONG) * 3).astype(dtype)
+    confident = normal.copy()
+    confident[5] += dtype.type(400 * reach)
+    tail = np.zeros(LONG, dtype)
+    tail[5] = dtype.type(743) if dtype == F64 else dtype.type(101)
+    spread = draw.uniform(-550 * reach, 550 * reach, LONG).astype(dtype)
+    return {
+        "normal": normal,
+        "equal": np.full(LONG, 0.1, dtype),
+        "confident": confident,
+        "tail": tail,
+        "spread": spread,
+    }
+
+
+def error(actual, truth, size=0.0):
+    return float(scaled_ulp_error(np.asarray(actual), truth, size).max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["normal", "equal", "confident", "tail", "spread"])
+def test_long_vectors(kind, dtype):
+    x, at = long_vectors(dtype)[kind], [0, 5, LONG - 1]
+    few = np.zeros(LONG, dtype)
+    few[[5, 77]] = 0.5, 0.25
+    limit = 4 + np.log2(LONG)
+    assert error(sum_reduction(x), certified.value("sum_reduction", x), np.abs(x.astype(F64)).sum()) <= limit
+    assert error(dot(x, x), certified.value("dot", x, x)) <= limit
+    assert error(softmax(x)[at], certified.value("softmax", x, at=at)) <= 4
+    assert error(softmax_cross_entropy(x, few), certified.value("softmax_cross_entropy", x, few)) <= 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_derivatives_of_a_long_softmax(dtype):
+    n, at = 2_000, [5, 1_999]
+    x, hot = long_vectors(dtype)["confident"][:n], np.eye(1, n, 5, dtype=dtype)[0]
+    delta = np.random.default_rng(2).normal(size=n).astype(dtype)
+    corner = [0, 5, 5 * n, 5 * n + 5, n * n - 1]
+    dense = softmax_jacobian(x)[0].todense().ravel()
+    assert error(dense[corner], certified.jacobian("softmax", x, at={0: corner})[0]) <= 6
+    size = scale("softmax", "vjp", delta, x, at={0: at})[0]
+    assert error(softmax_vjp(delta, x)[0][at], certified.vjp("softmax", delta, x, at={0: at})[0], size) <= 6
+    slope = softmax_cross_entropy_jacobian(x, hot)[0].v[at]
+    assert error(slope, certified.jacobian("softmax_cross_entropy", x, hot, at={0: at})[0]) <= 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_long_matrix_vector_product(dtype):
+    """BLAS adds in chains as long as it likes: equal terms reach 44 and 132 units, beyond 4 + log₂ n."""
+    draw = np.random.default_rng(3)
+    equal = BOUNDS["sum", "long W x of equal terms"].limit(LONG)
+    for W, limit in [(draw.normal(size=(1, LONG)), 4 + np.log2(LONG)), (np.full((1, LONG), 0.1), equal)]:
+        W, x = W.astype(dtype), np.ones(LONG, dtype)
+        truth, size = certified.value("dot", W[0], x), np.abs(W.astype(F64)).sum()
+        assert error(matvec(W, x)[0], truth, size) <= limit
+        assert error(affine(W, x, np.zeros(1, dtype))[0], truth, size) <= limit
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_parameters_of_a_long_batch(dtype):
+    """A gradient that is summed over the batch is a sum: of 100,000 equal terms, `sum(0)` would lose four digits."""
+    delta, x = np.full((LONG, 2), 0.1, dtype), np.ones((LONG, 1), dtype)
+    limit, truth = 4 + np.log2(LONG), certified.value("sum_reduction", delta[:, 0])
+    db = affine_vjp(delta, np.ones((2, 1), dtype), x, np.zeros(2, dtype))[2]
+    assert error(db[0], truth) <= limit < error(delta.sum(0)[0], truth)
+    w, half = np.ones(1, dtype), np.full(LONG, 0.5, dtype)
+    dw = linear_regression_vjp(np.full(LONG, 0.1, dtype), w, x, half)[0]  # 2δ(1 − ½) = δ
+    assert error(dw[0], truth) <= limit
+    y = np.tile(np.array([1, 0], dtype), (LONG, 1))
+    db = logistic_regression_vjp(np.full(LONG, 0.2, dtype), np.zeros((2, 1), dtype), x, np.zeros(2, dtype), y)[2]
+    assert error(-db[0], certified.value("sum_reduction", np.full(LONG, 0.2, dtype) / 2)) <= limit
+
+
+def test_sums_of_rows():
+    draw = np.random.default_rng(4)
+    for shape in [(0, 3), (1, 3), (2, 3), (7, 3), (8, 1), (4, 5, 3), (3,), (5, 0)]:
+        a = draw.integers(-9, 9, size=shape).astype(F64)
+        np.testing.assert_array_equal(
+            sum_of_rows(a), a.reshape(-1, shape[-1]).sum(0) if a.size else np.zeros(shape[-1])
+        )
+
+
+# ── Edges of the softmax ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_constant_cotangent_gives_exact_zeros(dtype):
+    draw = np.random.default_rng(6)
+    for c in (1e-30, 0.1, 1e9, -3e30, np.finfo(dtype).max):
+        x = (draw.normal(size=(20, 7)) * 30).astype(dtype)
+        assert not softmax_vjp(np.full_like(x, c), x)[0].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_where_the_exponentials_change_their_scale(dtype):
+    """Both sides of ±600 (±60 in float32), where `exponentials` starts to subtract the largest logit."""
+    edge = 600 if dtype == F64 else 40
+    for start in (-edge, edge):
+        for step in (-1, -1e-3, 0.0, 1e-3, 1):
+            x = (start + step + np.linspace(-3, 3, 5)).astype(dtype)
+            case = Case("softmax", (x,), np.array([1, -2, 3, 0, 0.5], dtype), ())
+            assert not broken(OPERATIONS["softmax"], case)
+
+
+def test_rows_of_a_batch_do_not_see_each_other():
+    """A row that is masked, huge or NaN leaves the others within their bounds, and its own NaN stays its own."""
+    rows = np.array([[0.1, 0.2, 3.0], [-np.inf, 1.0, 1.5], [1e300, 5.0, 0.0], [np.nan, 0.0, 0.0], [-np.inf] * 3])
+    batch = softmax(rows)
+    for row, s in zip(rows[:3], batch[:3], strict=True):
+        assert error(s, certified.value("softmax", row) if np.isfinite(row).all() else _unmasked(row)) <= 4
+    assert np.isnan(batch[3:]).all()
+    dx, _ = softmax_cross_entropy_vjp(np.ones(3), rows[:3], np.eye(3)[[2, 2, 0]])
+    np.testing.assert_array_equal(dx[2], 0)
+    assert dx[1, 0] == 0
+
+
+def _unmasked(row):
+    return certified.value("softmax", row)
+
+
+# ── The claim itself ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_certified_claim_is_judged():
+    truth = certified.value("reciprocal", np.array([3.0, 7.0]))
+    near = np.array([1 / 3, 1 / 7])
+    measure = judge(Certified("u", near, truth, np.zeros(2), 0.5), F64)
+    assert measure.entries == 2
+    assert 0.1 < measure.ulp <= 0.5
+    with pytest.raises(Violation, match=r"u\[1\] = 0.1428571428571\d*, certified 0.142857142857\d*: off by 1.7\d* ULP"):
+        judge(Certified("u", near + 2 * np.spacing(near[1]) * np.eye(2)[1], truth, np.zeros(2), 0.5), F64)
+    with pytest.raises(Violation, match=r"u has shape \(1,\), expected \(2,\)"):
+        judge(Certified("u", near[:1], truth, np.zeros(2), 0.5), F64)
+    with pytest.raises(Violation, match="nan"):
+        judge(Certified("u", near * np.nan, truth, np.zeros(2), 0.5), F64)
+    assert judge(Certified("u", near * np.nan, truth, np.full(2, np.nan), 0.5), F64).entries == 0
+
+
+# ── Planted faults: what everybody writes ───────────────────────────────────────────────────────────────────────────
+
+
+def textbook(x):
+    f = np.exp(x - x.max())
+    return f / f.sum()
+
+
+def log_softmax(x):
+    z = x - x.max()
+    return z - np.log(np.exp(z).sum())
+
+
+def replaced(name, **functions):
+    row = OPERATIONS[name]
+    parts = {"forward": row.forward, "jacobian": row.jacobian, "vjp": row.vjp, **functions}
+    return type(row)(row.name, row.slide, row.arguments, row.signature, *parts.values())
+
+
+def slope_of(h):
+    """A scalar function's row with another derivative."""
+    return {"vjp": lambda delta, x: (delta * h(x),), "jacobian": lambda x: (np.diag(h(x)),)}
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+V, J, D = (f"{kind}_within_bound_of_truth" for kind in ("value", "jacobian", "vjp"))
+FAULTS = [  # name of the operation, what is wrong with it, the regime that shows it, and the laws that reject it
+    ("softmax", {"forward": textbook}, "confident", [V]),
+    ("softmax", {"forward": lambda x: textbook(x.astype(F32)).astype(x.dtype)}, "ordinary", [V]),
+    ("softmax", {"vjp": lambda d, x: (textbook(x) * (d - d @ textbook(x)),)}, "confident", [D]),
+    ("softmax", {"vjp": lambda d, x: (textbook(x) * (d - d @ textbook(x)),)}, "equal", [D]),
+    ("softmax", {"vjp": lambda d, x: (softmax(x) * (d - d @ softmax(x)),)}, "near-ties", [D]),
+    ("softmax", {"jacobian": lambda x: (np.diag(softmax(x)) - np.outer(softmax(x), softmax(x)),)}, "confident", [J]),
+    (
+        "softmax_cross_entropy",
+        {"forward": lambda x, y: -(np.where(y == 0, 0, y * np.log(textbook(x)))).sum()},
+        "confident",
+        [V],
+    ),
+    ("softmax_cross_entropy", {"forward": lambda x, y: -(y @ log_softmax(x))}, "confident", [V]),
+    (
+        "softmax_cross_entropy",
+        {"vjp": lambda d, x, y: (d * (y.sum() * softmax(x) - y), -d * np.log(softmax(x)))},
+        "confident",
+        [D],
+    ),
+    (
+        "softmax_cross_entropy",
+        {"jacobian": lambda x, y: (y.sum() * softmax(x) - y, softmax_cross_entropy_jacobian(x, y)[1].v)},
+        "confident",
+        [J],
+    ),
+    ("tanh", slope_of(lambda x: 1 - np.tanh(x) ** 2), "saturated", [J, D]),
+    ("sigmoid", slope_of(lambda x: logistic(x) * (1 - logistic(x))), "saturated", [J, D]),
+    ("sigmoid", {"forward": lambda x: 0.5 * (1 + np.tanh(0.5 * x))}, "saturated", [V]),
+    ("softplus", {"forward": lambda x: np.log(1 + np.exp(x))}, "saturated", [V]),
+    ("silu", slope_of(lambda x: logistic(x) * (1 + x * (1 - logistic(x)))), "saturated", [J, D]),
+    ("elu", {"forward": lambda x: np.where(x > 0, x, np.exp(x) - 1)}, "zeros", [V]),
+    ("gelu", {"forward": OPERATIONS["gelu_tanh"].forward}, "ordinary", [V]),
+    ("reciprocal", slope_of(lambda x: -1 / (x * x)), "huge", [J, D]),
+    ("sum_reduction", {"forward": lambda x: x.sum() + 100 * np.spacing(np.abs(x).sum())}, "ordinary", [V]),
+    ("dot", {"forward": lambda x, y: np.asarray(x.astype(F32) @ y.astype(F32), x.dtype)}, "ordinary", [V]),
+    ("hadamard", {"forward": lambda x, y: np.nextafter(x * y, np.inf)}, "ordinary", [V]),
+    ("scale", {"vjp": lambda d, x, a: (d / (1 / a) if a else d * a, d @ x)}, "ordinary", [D]),
+    (
+        "activation[tanh]",
+        {"forward": lambda W, x, b: np.tanh((W @ x + b).astype(F32)).astype(x.dtype)},
+        "ordinary",
+        [V],
+    ),
+    (
+        "logistic_regression",
+        {"forward": lambda W, x, b, y: -(y @ log_softmax(W @ x + b)) * (1 + 1e-14)},
+        "ordinary",
+        [V],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "regime", "laws"), FAULTS, ids=[fault[0] for fault in FAULTS])
+def test_planted_faults_are_rejected(name, wrong, regime, laws):
+    operation, draw, rejected = OPERATIONS[name], np.random.default_rng(7), set()
+    faulty = replaced(name, **wrong)
+    for _ in range(40):
+        case = regime_case(operation, regime, F64, draw)
+        with np.errstate(all="ignore"):
+            found = violations(TRUTH_LAWS, truth_point(operation, case, faulty))
+            rejected |= {law for law, _, violation in found if isinstance(violation, Violation)}
+        assert not broken(operation, case)
+    assert rejected == set(laws)
+
+
+def test_every_law_has_a_planted_fault():
+    assert {law for *_, laws in FAULTS for law in laws} == set(TRUTH_LAWS)
+
+
+@pytest.mark.parametrize("sigma", [1, 10, 30])
+def test_exp_without_the_lost_part_is_seen(sigma):
+    """`exp(fl(x − max x))` is off by as many ULP as the exponent is large."""
+    draw, worst = np.random.default_rng(8), 0.0
+    for _ in range(100):
+        x = draw.normal(size=8) * sigma
+        worst = max(worst, error(textbook(x), certified.value("softmax", x)))
+        assert error(softmax(x), certified.value("softmax", x)) <= 4
+    assert (worst > 6) == (sigma > 1)
