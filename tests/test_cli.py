@@ -96,8 +96,11 @@ def test_a_run_that_checked_nothing_fails() -> None:
 
 
 def test_ctrl_c_prints_what_was_found_and_exits_with_130() -> None:
+    heard = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # pytest-xdist's workers ignore it
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", "from backprop_properties.cli import main; main()", "verify", "--examples", "2000"],
+        [sys.executable, "-c", f"{heard}; import backprop_properties.cli as cli; cli.main()", "verify"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -112,8 +115,7 @@ def test_ctrl_c_prints_what_was_found_and_exits_with_130() -> None:
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=60)
     finally:
-        process.kill()
-        process.wait()
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else process.wait()
     assert process.returncode == 130, errors
     assert "interrupted" in output
     assert "not done: " in output
