@@ -21,8 +21,6 @@ from backprop_reference.derivations import DERIVATIONS
 
 SIZES = {"n": 3, "d": 4, "k": 2, "m0": 3, "m1": 2, "m2": 4, "m3": 5}  # few shapes, since JAX compiles for each
 EXAMPLES, ENOUGH = 60, 20
-HOLES = {  # what the laws miss, or get wrong, for now
-}
 LAW_OF = {"batch": "batch_equals_the_loop", "mask": "masks_count_for_nothing"}
 
 
@@ -50,11 +48,8 @@ def violation(row, laws, dtype, count, sizes=()):
 
 
 def each(table):
-    """The rows of a table, each by its name; those of `HOLES` are expected to fail."""
-    return [
-        pytest.param(row, id=row.name, marks=pytest.mark.xfail(reason=HOLES[row.name]) if row.name in HOLES else ())
-        for row in table
-    ]
+    """The rows of a table, each by its name."""
+    return [pytest.param(row, id=row.name) for row in table]
 
 
 @pytest.mark.parametrize("fault", each(FAULTS))
