@@ -1,7 +1,7 @@
 """Real input: the network of `digits.py` learns to read, and its gradients are those of `jax.grad` at every step."""
 
 import importlib.util
-from functools import partial
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -11,7 +11,7 @@ import pytest
 
 from backprop_oracle.autodiff import quick_compilation
 from backprop_oracle.definitions import definition
-from backprop_oracle.rounding import with_bounds
+from backprop_oracle.rounding import traced
 from backprop_properties.claims import Close, Violation, judge
 from backprop_properties.compositions import TWICE
 
@@ -26,11 +26,21 @@ def summed_loss(parameters, x, y):
     return jnp.sum(each(*parameters, x, y))
 
 
-@partial(jax.jit, compiler_options=quick_compilation())
+gradients = jax.jit(jax.grad(summed_loss), compiler_options=quick_compilation())
+
+
+@cache
+def program(*shapes):
+    """`jax.grad` by W1, b1, W2 and b2 of arrays of these shapes, as a program with bounds."""
+    *parameters, x, y = (jax.ShapeDtypeStruct(shape, np.float64) for shape in shapes)
+    return traced(jax.grad(summed_loss), tuple(parameters), x, y)
+
+
 def gradients_with_bounds(parameters, x, y):
-    """`jax.grad` by W1, b1, W2 and b2, and for each entry what rounding may have done to it."""
-    args = (parameters, x, y)
-    return with_bounds(jax.grad(summed_loss))(TWICE, args, jax.tree.map(jnp.zeros_like, args))
+    """`jax.grad`, and for each entry what rounding may have done to it."""
+    args = [*parameters, x, y]
+    _, bounds = program(*(a.shape for a in args))(TWICE, args, [np.zeros(a.shape) for a in args])
+    return gradients(parameters, x, y), bounds
 
 
 def compare(step):

@@ -7,7 +7,7 @@ dtype that is judged (see `rounding`).
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,16 +16,13 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from .definitions import definition
-from .rounding import Precision, with_bounds
+from .definitions import definition, has_usual
+from .rounding import Precision, Program, traced
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-
-LARGE = 2.0**20  # a cotangent that may overflow on its way back, though 1 does not
 
 
 class Answer(NamedTuple):
@@ -36,11 +33,11 @@ class Answer(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """All that JAX says at one point; `grad` is there for scalar outputs, `jacobian` where it was asked for."""
+    """What JAX says at one point; all but the value are there where asked for, `grad` for scalar outputs."""
 
     forward: Answer
-    vjp: tuple[Answer, ...]
-    jvp: Answer
+    vjp: tuple[Answer, ...] = ()
+    jvp: Answer | None = None
     grad: tuple[Answer, ...] = ()
     jacobian: tuple[Answer, ...] = ()
 
@@ -61,98 +58,145 @@ def answers(
     >>> float(said.forward.value), [a.value.tolist() for a in said.vjp]
     (11.0, [[6.0, 8.0], [2.0, 4.0]])
     """
+    tangents = args if tangents is None else tangents
+    delta, *point = [np.asarray(a, np.float64) for a in (delta, *args, *tangents)]
+    point = tuple(point[: len(args)]), tuple(point[len(args) :])
+    kinds = ("vjp", "jvp", "grad", "jacobian") if jacobian else ("vjp", "jvp", "grad")
+    bounds = evaluated(name, delta, *point, kinds=kinds, dtype=dtype)
+    said = Answers(*_compiled(name, len(args), jacobian)(delta, *point))
+    return jax.tree.map(
+        lambda value, bound: Answer(np.asarray(value), bound), said, jax.tree.map(_bound, bounds, is_leaf=_is_answer)
+    )
+
+
+def _is_answer(node: Any) -> bool:
+    return isinstance(node, Answer)
+
+
+def _bound(answer: Answer) -> Any:
+    return answer.bound
+
+
+def evaluated(
+    name: str,
+    delta: Any,
+    args: Sequence[Any],
+    tangents: Sequence[Any] = (),
+    *,
+    kinds: Sequence[str] = ("vjp",),
+    dtype: Any = np.float64,
+    batched: bool = False,
+    careful: bool = False,
+) -> Answers:
+    """The same by NumPy, as far as `kinds` asks for it; with `batched`, of many points along the first axes.
+
+    `careful` widens the bounds to what any careful framework keeps to: they hold for its usual formulas, too
+    (`definitions.USUAL`), either slope is right at a kink, and a subnormal argument may be taken for 0.
+
+    >>> said = evaluated("square", np.ones((2, 1)), [np.array([[3.0], [4.0]])], batched=True)
+    >>> said.vjp[0].value.tolist()
+    [[6.0], [8.0]]
+    """
     judged, own = ml_dtypes.finfo(dtype), np.finfo(np.float64)
     precision = Precision(
-        eps=float(judged.eps) + float(own.eps),  # what is judged errs, and JAX errs
+        eps=float(judged.eps) + float(own.eps),  # what is judged errs, and this errs
         tiny=float(judged.smallest_normal) + float(own.smallest_normal),
         largest=float(judged.max),
+        either=careful,
     )
-    point = jax.tree.map(
-        lambda a: np.asarray(a, np.float64), (delta, tuple(args), tuple(args if tangents is None else tangents))
-    )
-    said, bounds = _program(name, len(args), jacobian)(precision, point, jax.tree.map(_flushed, point))
-    said, bounds = jax.tree.map(np.asarray, (said, bounds))
-    with np.errstate(invalid="ignore", over="ignore"):
-        return _completed(said, bounds, *point, precision)
+    delta, args, tangents = jax.tree.map(lambda a: np.asarray(a, np.float64), (delta, list(args), list(tangents)))
+    flushed = precision.tiny if careful else own.smallest_normal
+    ask = partial(_evaluated, name, delta, args, tangents, kinds, precision, flushed, batched)
+    if careful and has_usual(name):
+        return jax.tree.map(_either, ask(usual=False), ask(usual=True), is_leaf=_is_answer)
+    return ask(usual=False)
 
 
-def _completed(said: Any, bounds: Any, delta: Any, args: Any, tangents: Any, precision: Precision) -> Answers:
-    """Bounds for the products: a scalar's vjp is `δ` times its gradient, a jvp is the Jacobian times the tangents."""
-    value, vjp, jvp, grad, jacobian = said
-    value_bound, *derivatives = bounds
-    if not np.isfinite(value_bound).all():  # where the forward overflows, nothing is claimed of its derivatives
-        derivatives = jax.tree.map(lambda b: np.full_like(b, np.inf), derivatives)
-    vjp_bounds, grad_bounds, jacobian_bounds = derivatives
-    if delta.ndim == 0:
-        nothing = tuple(np.full_like(bound, np.inf) for bound in grad_bounds)
-        if abs(delta) > LARGE:  # these are the bounds of the vjp, and say nothing of the gradient
-            vjp_bounds, grad_bounds = grad_bounds, nothing
-        elif 0 < abs(delta) < 1 / LARGE:  # what XLA flushes to 0 on the way back is not in the gradient's bounds
-            vjp_bounds = nothing
-        else:
-            vjp_bounds = tuple(_times(precision, delta, Answer(*pair)) for pair in zip(grad, grad_bounds, strict=True))
-        jacobian_bounds = grad_bounds if jacobian else ()
-    columns = list(zip(grad or jacobian, grad_bounds or jacobian_bounds, tangents, strict=False))
-    jvp_bound = np.full(jvp.shape, 0.0 if columns else np.inf)
-    for J, bound, t in columns:
-        terms = _times(precision, t, Answer(J, bound)) + precision.eps * (1 + np.log2(t.size + 1)) * np.abs(J * t)
-        jvp_bound += terms.sum(tuple(range(jvp.ndim, J.ndim)))
-    return Answers(
-        Answer(value, value_bound),
-        tuple(map(Answer, vjp, vjp_bounds)),
-        Answer(jvp, jvp_bound),
-        tuple(map(Answer, grad, grad_bounds)),
-        tuple(map(Answer, jacobian, jacobian_bounds)),
-    )
+def _either(a: Answer, b: Answer) -> Answer:
+    """The first formula's value, and a bound in which the second's is, too, with what rounding does to it."""
+    with np.errstate(invalid="ignore"):
+        apart = np.where(a.value == b.value, 0.0, np.abs(a.value - b.value)) + b.bound
+    return Answer(a.value, np.where(np.isnan(apart), np.inf, np.maximum(a.bound, apart)))
 
 
-def _times(precision: Precision, factor: Any, answer: Answer) -> NDArray[np.float64]:
-    """The bound of `factor · answer`, for a factor without error."""
-    product = np.abs(factor * answer.value)
-    bound = np.abs(factor) * answer.bound + precision.eps * product + precision.tiny
-    return np.where(
-        product > precision.largest,
-        np.inf,
-        np.where(factor == 0, np.where(np.isfinite(answer.bound), 0.0, np.inf), bound),
-    )
+def _evaluated(
+    name: str,
+    delta: Any,
+    args: Sequence[Any],
+    tangents: Sequence[Any],
+    kinds: Sequence[str],
+    precision: Precision,
+    flushed: float,
+    batched: bool,
+    *,
+    usual: bool,
+) -> Answers:
+    shapes = tuple(a.shape for a in args)
+
+    def run(kind: str, *point: Any) -> Any:
+        program = _traced(name, usual, kind, delta.shape, shapes, batched)
+        errors = [np.where((a != 0) & (np.abs(a) < flushed), flushed, 0.0) for a in point]
+        value, derivatives = jax.tree.map(Answer, *program(precision, point, errors))
+        lost = ~np.isfinite(value.bound)  # where the forward overflows, nothing is claimed of its derivatives
+        if lost.any():
+            lost = lost.any(tuple(range(1, lost.ndim))) if batched else lost.any()
+            derivatives = jax.tree.map(partial(_unclaimed, lost), derivatives, is_leaf=_is_answer)
+        return value, derivatives
+
+    scalar = delta.ndim == (1 if batched else 0)
+    points: dict[str, tuple[str, Sequence[Any]]] = {
+        "vjp": ("vjp", (delta, *args)),
+        "grad": ("vjp", (np.ones_like(delta), *args)),
+        "jvp": ("jvp", (*args, *tangents)),
+        "jacobian": ("jacobian", args),
+    }
+    found = {kind: run(points[kind][0], *points[kind][1]) for kind in kinds if kind != "grad" or scalar}
+    return Answers(next(iter(found.values()))[0], **{kind: derivatives for kind, (_, derivatives) in found.items()})
 
 
-def _flushed(a: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The error of an argument: XLA takes a subnormal for 0."""
-    normal = np.finfo(np.float64).smallest_normal
-    return np.where((a != 0) & (np.abs(a) < normal), normal, 0.0)
+def _unclaimed(lost: Any, answer: Answer) -> Answer:
+    lost = np.reshape(lost, np.shape(lost) + (1,) * (answer.value.ndim - np.ndim(lost)))
+    return Answer(answer.value, np.where(lost, np.inf, answer.bound))
+
+
+# ── Programs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lru_cache(maxsize=4096)
+def _traced(
+    name: str, usual: bool, kind: str, delta: tuple[int, ...], args: tuple[tuple[int, ...], ...], batched: bool
+) -> Program:
+    """What JAX derives for these shapes: the value, and the vjp, the jvp or the Jacobian."""
+    f, every = definition(name, usual=usual), tuple(range(len(args)))
+    kinds: dict[str, Callable[..., Any]] = {
+        "vjp": lambda delta, *args: _with_pull_back(f, delta, args),
+        "jvp": lambda *both: jax.jvp(f, both[: len(args)], both[len(args) :]),
+        "jacobian": lambda *args: (f(*args), jax.jacrev(f, every)(*args)),
+    }
+    shapes = {"vjp": (delta, *args), "jvp": args * 2, "jacobian": args}[kind]
+    ask = jax.vmap(kinds[kind]) if batched else kinds[kind]
+    return traced(ask, *(jax.ShapeDtypeStruct(shape, np.float64) for shape in shapes))
+
+
+def _with_pull_back(f: Callable[..., Any], delta: Any, args: Sequence[Any]) -> Any:
+    value, pull_back = jax.vjp(f, *args)
+    return value, pull_back(delta)
 
 
 @cache
-def _program(name: str, arguments: int, jacobian: bool) -> Callable[..., Any]:
-    """One compiled program for an operation; JAX keeps a version of it for each shape.
-
-    The error analysis doubles a program, so it goes over each derivative once: of a scalar, the gradient.
-    """
+def _compiled(name: str, arguments: int, jacobian: bool) -> Callable[..., Any]:
+    """One compiled program for an operation; JAX keeps a version of it for each shape."""
     f, every = definition(name), tuple(range(arguments))
 
-    def ask(precision: Precision, point: Any, errors: Any) -> Any:
-        delta, args, tangents = point
-        value, pull_back = jax.vjp(f, *args)
-        scalar = jnp.ndim(value) == 0
-        said = (
+    def ask(delta: Any, args: Any, tangents: Any) -> Any:
+        value, vjp = _with_pull_back(f, delta, args)
+        return (
             value,
-            pull_back(delta),
+            vjp,
             jax.jvp(f, args, tangents)[1],
-            jax.grad(f, every)(*args) if scalar else (),
+            jax.grad(f, every)(*args) if jnp.ndim(value) == 0 else (),
             jax.jacrev(f, every)(*args) if jacobian else (),
         )
-
-        def derivatives(delta: Any, *args: Any) -> Any:
-            value, pull_back = jax.vjp(f, *args)
-            if scalar:
-                return value, (), pull_back(delta), ()
-            return value, pull_back(delta), (), jax.jacrev(f, every)(*args) if jacobian else ()
-
-        if scalar:  # a large δ may overflow on its way back; for a smaller one the gradient will do
-            delta = jnp.where(jnp.abs(delta) > LARGE, delta, 1.0)
-        _, bounds = with_bounds(derivatives)(precision, (delta, *args), (errors[0], *errors[1]))
-        return said, bounds
 
     return jax.jit(ask, compiler_options=quick_compilation())
 

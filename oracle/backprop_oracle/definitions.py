@@ -7,7 +7,7 @@ argument at which it would overflow.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -60,10 +60,6 @@ def affine(W: Array, x: Array, b: Array) -> Array:
     return W @ x + b
 
 
-def activation(h: str, W: Array, x: Array, b: Array) -> Array:
-    return FUNCTIONS[h](affine(W, x, b))
-
-
 def linear_regression(w: Array, x: Array, y: Array) -> Array:
     return (jnp.dot(w, x) - y) ** 2
 
@@ -73,51 +69,79 @@ def softmax(x: Array) -> Array:
     return f / jnp.sum(f)
 
 
-def softmax_cross_entropy(x: Array, y: Array) -> Array:
+def log_softmax(x: Array) -> Array:
     z = x - lax.stop_gradient(jnp.max(x))
-    return -jnp.sum(y * (z - jnp.log(jnp.sum(jnp.exp(z)))))
+    return z - jnp.log(jnp.sum(jnp.exp(z)))
 
 
-def logistic_regression(W: Array, x: Array, b: Array, y: Array) -> Array:
-    return softmax_cross_entropy(affine(W, x, b), y)
+def softmax_cross_entropy(log_s: Callable[[Array], Array], x: Array, y: Array) -> Array:
+    return -jnp.sum(y * log_s(x))
 
 
-def network(functions: Sequence[str], *arguments: Array) -> Array:
-    *parameters, x, y = arguments
-    for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-        x = activation(g, W, x, b)
-    return softmax_cross_entropy(x, y)
+# ── What frameworks write instead, where rounding, or a cut-off, may do more to it ──────────────────────────────────
 
 
-_TABLE: dict[str, Callable[..., Array]] = {
-    "scale": lambda x, alpha: x * alpha,
-    "add": lambda x, y: x + y,
-    "hadamard": lambda x, y: x * y,
-    **FUNCTIONS,
-    "sum_reduction": jnp.sum,
-    "matvec": lambda W, x: W @ x,
-    "subtract": lambda x, y: x - y,
-    "dot": jnp.dot,
-    "squared_error": lambda x, y: jnp.sum((x - y) ** 2),
-    "linear_regression": linear_regression,
-    "affine": affine,
-    "softmax": softmax,
-    "softmax_cross_entropy": softmax_cross_entropy,
-    "logistic_regression": logistic_regression,
-}
+def log_sum_exp(x: Array) -> Array:
+    largest = lax.stop_gradient(jnp.max(x))
+    return largest + jnp.log(jnp.sum(jnp.exp(x - largest)))
 
-_FAMILIES: dict[str, Callable[[str], Callable[..., Array]]] = {
-    "activation": lambda h: partial(activation, h),
-    "two_layer_network": lambda g: partial(network, [g, "identity"]),
-    "backpropagation": lambda functions: partial(network, functions.split(",")),
+
+USUAL: dict[str, Callable[[Array], Array]] = {
+    "softplus": lambda x: jnp.where(x > 20, x, jnp.log1p(jnp.exp(jnp.where(x > 20, 0.0, x)))),  # PyTorch's threshold
+    "gelu": lambda x: 0.5 * x * (1.0 + lax.erf(x * 0.5**0.5)),
+    "softmax": lambda x: jnp.exp(x - log_sum_exp(x)),
+    "log_softmax": lambda x: x - log_sum_exp(x),
 }
 
 
-def definition(name: str) -> Callable[..., Array]:
+def has_usual(name: str) -> bool:
+    """Whether one of them stands in an operation.
+
+    >>> has_usual("activation[gelu]"), has_usual("logistic_regression"), has_usual("tanh")
+    (True, True, False)
+    """
+    family, _, functions = name.rstrip("]").partition("[")
+    return not USUAL.keys().isdisjoint((family, *functions.split(","))) or family in _CROSS_ENTROPIES
+
+
+# ── The table ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_CROSS_ENTROPIES = ("softmax_cross_entropy", "logistic_regression", "two_layer_network", "backpropagation")
+
+
+@cache
+def definition(name: str, *, usual: bool = False) -> Callable[..., Array]:
     """The forward of an operation by its name in the reference's table, as `softmax` or `activation[tanh]`.
 
     >>> definition("affine")(jnp.array([[1.0, 2.0]]), jnp.array([3.0, 4.0]), jnp.array([5.0])).tolist()
     [16.0]
     """
-    family, _, function = name.rstrip("]").partition("[")
-    return _FAMILIES[family](function) if function else _TABLE[name]
+    h = {"softmax": softmax, "log_softmax": log_softmax, **FUNCTIONS, **(USUAL if usual else {})}
+    cross_entropy = partial(softmax_cross_entropy, h["log_softmax"])
+
+    def network(functions: Sequence[str], *arguments: Array) -> Array:
+        *parameters, x, y = arguments
+        for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
+            x = h[g](affine(W, x, b))
+        return cross_entropy(x, y)
+
+    family, _, functions = name.rstrip("]").partition("[")
+    table: dict[str, Callable[..., Array]] = {
+        "scale": lambda x, alpha: x * alpha,
+        "add": lambda x, y: x + y,
+        "hadamard": lambda x, y: x * y,
+        **h,
+        "sum_reduction": jnp.sum,
+        "matvec": lambda W, x: W @ x,
+        "subtract": lambda x, y: x - y,
+        "dot": jnp.dot,
+        "squared_error": lambda x, y: jnp.sum((x - y) ** 2),
+        "linear_regression": linear_regression,
+        "affine": affine,
+        "activation": lambda W, x, b: h[functions](affine(W, x, b)),
+        "softmax_cross_entropy": cross_entropy,
+        "logistic_regression": lambda W, x, b, y: cross_entropy(affine(W, x, b), y),
+        "two_layer_network": partial(network, [functions, "identity"]),
+        "backpropagation": partial(network, functions.split(",")),
+    }
+    return table[family]

@@ -16,7 +16,7 @@ import numpy as np
 
 from backprop_oracle.autodiff import Answer, quick_compilation
 from backprop_oracle.definitions import definition
-from backprop_oracle.rounding import Precision, with_bounds
+from backprop_oracle.rounding import Precision, traced
 from backprop_reference import OPERATIONS, Gradients, Jacobian, Layer, Operation, backpropagation
 from backprop_reference.functions import SCALAR_FUNCTIONS
 from backprop_reference.operations import ACTIVATIONS
@@ -163,13 +163,9 @@ def _moderate(f: Callable[..., Array], *u: Array) -> bool:
 def ask(whole: Callable[..., Any], parts: Callable[..., Any], *args: Any) -> tuple[Any, Any]:
     """What JAX says: `whole(*args)` as it is, and `parts(*args)` as answers with their bounds."""
     args = jax.tree.map(np.asarray, args)
-
-    def program(args: Any, errors: Any) -> Any:
-        return whole(*args), with_bounds(parts)(TWICE, args, errors)
-
-    run = jax.jit(program, compiler_options=quick_compilation())
-    said, (values, bounds) = jax.tree.map(np.asarray, run(args, jax.tree.map(np.zeros_like, args)))
-    return said, jax.tree.map(Answer, values, bounds)
+    said = jax.tree.map(np.asarray, jax.jit(whole, compiler_options=quick_compilation())(*args))
+    leaves = jax.tree.leaves(args)
+    return said, jax.tree.map(Answer, *traced(parts, *args)(TWICE, leaves, [np.zeros(a.shape) for a in leaves]))
 
 
 def factors_of(chain: Chain) -> Callable[[Any], list[Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import ml_dtypes
 
-from backprop_oracle.autodiff import Answers, answers
+from backprop_oracle.autodiff import Answers, answers, evaluated
 from backprop_reference import Operation
 
 from .claims import Array, Close, Holds
@@ -41,8 +41,8 @@ class Point:
         return float(ml_dtypes.finfo(self.case.dtype).eps)
 
     def ask(self, delta: Array, args: Sequence[Array]) -> Answers:
-        """JAX at another point of the same shapes."""
-        return answers(self.operation.name, delta, args, dtype=self.case.dtype, jacobian=bool(self.said.jacobian))
+        """The value and the vjp at another point."""
+        return evaluated(self.operation.name, delta, args, dtype=self.case.dtype)
 
     def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
         """`values`, one per argument, with their names and positions; left-out ones (None) are passed over."""
