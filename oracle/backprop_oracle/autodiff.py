@@ -6,7 +6,7 @@ float64's digits. Beside each answer stands the bound on what rounding may have 
 dtype that is judged (see `rounding`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -87,11 +87,12 @@ def evaluated(
     dtype: Any = np.float64,
     batched: bool = False,
     careful: bool = False,
+    either: bool = False,
 ) -> Answers:
     """The same by NumPy, as far as `kinds` asks for it; with `batched`, of many points along the first axes.
 
     `careful` widens the bounds to what any careful framework keeps to: they hold for its usual formulas, too
-    (`definitions.USUAL`), either slope is right at a kink, and a subnormal argument may be taken for 0.
+    (`definitions.USUAL`), and a subnormal argument may be taken for 0. `either` takes either slope at a kink for right.
 
     >>> said = evaluated("square", np.ones((2, 1)), [np.array([[3.0], [4.0]])], batched=True)
     >>> said.vjp[0].value.tolist()
@@ -102,14 +103,15 @@ def evaluated(
         eps=float(judged.eps) + float(own.eps),  # what is judged errs, and this errs
         tiny=float(judged.smallest_normal) + float(own.smallest_normal),
         largest=float(judged.max),
-        either=careful,
+        either=either,
     )
     delta, args, tangents = jax.tree.map(lambda a: np.asarray(a, np.float64), (delta, list(args), list(tangents)))
     flushed = precision.tiny if careful else own.smallest_normal
     ask = partial(_evaluated, name, delta, args, tangents, kinds, precision, flushed, batched)
-    if careful and has_usual(name):
-        return jax.tree.map(_either, ask(usual=False), ask(usual=True), is_leaf=_is_answer)
-    return ask(usual=False)
+    if not (careful and has_usual(name)):
+        return ask(usual=False)
+    found = jax.tree.map(_either, ask(usual=False), ask(usual=True), is_leaf=_is_answer)
+    return _multiplied_out(name, delta, args, found, precision.eps) if name in _TERMS and not batched else found
 
 
 def _either(a: Answer, b: Answer) -> Answer:
@@ -117,6 +119,28 @@ def _either(a: Answer, b: Answer) -> Answer:
     with np.errstate(invalid="ignore"):
         apart = np.where(a.value == b.value, 0.0, np.abs(a.value - b.value)) + b.bound
     return Answer(a.value, np.where(np.isnan(apart), np.inf, np.maximum(a.bound, apart)))
+
+
+def _multiplied_out(name: str, delta: Any, args: Sequence[Any], said: Answers, eps: float) -> Answers:
+    """The same, for a vjp by `x` that may be `δ @ J` with the slides' dense Jacobian: a sum of `n` terms."""
+
+    def wider(delta: Any, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounding = (1 + args[0].size / 2) * eps * _TERMS[name](delta, *args)
+        return (Answer(answers[0].value, answers[0].bound + rounding), *answers[1:]) if answers else ()
+
+    return said._replace(vjp=wider(delta, said.vjp), grad=wider(np.ones_like(delta), said.grad))
+
+
+def _probabilities(x: Any) -> Any:
+    f = np.exp(x - x.max())
+    return f / f.sum()
+
+
+_TERMS: Mapping[str, Callable[..., Any]] = {  # Σ_j |δ_j J_ji|, to a factor below 2
+    "softmax": lambda delta, x: (lambda s: s * (np.abs(delta) + s @ np.abs(delta)))(_probabilities(x)),
+    "softmax_cross_entropy": lambda delta, x, y: np.abs(delta) * (np.abs(y) + np.abs(y).sum() * _probabilities(x)),
+}
 
 
 def _evaluated(

@@ -88,7 +88,7 @@ def log_sum_exp(x: Array) -> Array:
 
 USUAL: dict[str, Callable[[Array], Array]] = {
     "softplus": lambda x: jnp.where(x > 20, x, jnp.log1p(jnp.exp(jnp.where(x > 20, 0.0, x)))),  # PyTorch's threshold
-    "gelu": lambda x: 0.5 * x * (1.0 + lax.erf(x * 0.5**0.5)),
+    "gelu": lambda x: x * (1.0 + lax.erf(x * 0.5**0.5)) * 0.5,
     "softmax": lambda x: jnp.exp(x - log_sum_exp(x)),
     "log_softmax": lambda x: x - log_sum_exp(x),
 }

@@ -3,11 +3,12 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["load_vectors", "replay", "replay_chain_law", "try_operation", "verify"]
+__all__ = ["check", "load_vectors", "replay", "replay_chain_law", "try_operation", "verify"]
 
 _HOMES = {
+    "check": "checking.check",
     "load_vectors": "frozen.vectors",
-    "replay": "trial",
+    "replay": "checking.check",
     "replay_chain_law": "trial",
     "try_operation": "trial",
     "verify": "verify",

@@ -66,7 +66,7 @@ class Measure:
 
 
 class Violation(AssertionError):
-    """A claim that does not hold: where, by how much, and the numbers."""
+    """A claim that does not hold: where, by how much, and the numbers; `times` is how far beyond its bound it is."""
 
     def __init__(
         self,
@@ -77,10 +77,13 @@ class Violation(AssertionError):
         expected: float | None = None,
         ulp: float | None = None,
         bound: float | None = None,
+        times: float | None = None,
+        claim: "Close | Certified | None" = None,
     ) -> None:
         super().__init__(message)
         self.what, self.message, self.index = what, message, index
         self.actual, self.expected, self.ulp, self.bound = actual, expected, ulp, bound
+        self.times, self.claim = times, claim
 
 
 def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
@@ -120,6 +123,8 @@ def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
             float(expected[worst]),
             float(in_ulp[worst]),
             float(bound[worst]),
+            float(share[worst]),
+            claim,
         )
     clear = judged & (bound <= WELL_CONDITIONED * spacing(expected, dtype))
     return Measure(float(in_ulp[clear].max(initial=0.0)), float(share[worst]), int(judged.sum()))
@@ -154,6 +159,8 @@ def _judge_certified(claim: Certified, dtype: Any) -> Measure:
             float(expected),
             float(errors[worst]),
             float(limit),
+            float(errors[worst] / limit),
+            claim,
         )
     return Measure(float(errors[worst]), float(errors[worst] / limit), int((errors >= 0).sum()))
 

@@ -135,11 +135,25 @@ DOMAINS: Mapping[str, Mapping[str, str]] = {
     "backpropagation": {"y": "target"},
 }
 
+KINDS: Mapping[str, str] = {
+    "positive": "above 0, and with a reciprocal in the dtype",
+    "non-negative": "0 or above",
+    "non-zero": "not 0, and with a reciprocal square in the dtype",
+    "one-hot": "one entry 1, the others 0",
+    "distribution": "no entry below 0, and a sum of 1",
+    "integers": "whole numbers",
+    "real": "any number",
+}
+
 
 def into_domain(kind: str, a: Array) -> Array:
-    """`a`, moved into a domain."""
+    """`a`, moved into one of `KINDS`."""
     if kind == "positive":  # and with a reciprocal that the dtype has
         return np.maximum(np.abs(a), a.dtype.type(4 / float(ml_dtypes.finfo(a.dtype).max)))
+    if kind == "non-negative":
+        return np.abs(a)
+    if kind == "integers":
+        return np.rint(np.clip(a.astype(np.float64), -99, 99)).astype(a.dtype)
     if kind == "non-zero":  # and with a reciprocal square that the dtype has
         least = a.dtype.type(2 * float(ml_dtypes.finfo(a.dtype).max) ** -0.5)
         return np.where(np.abs(a) < least, np.copysign(least, a), a)

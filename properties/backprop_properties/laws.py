@@ -112,7 +112,7 @@ def zero_cotangent_gives_zeros(p: Point) -> Claims:
 
 def vjp_is_the_transpose_of_jvp(p: Point) -> Claims:
     """`⟨δ, jvp(t)⟩ = ⟨vjp(δ), t⟩`, with `jax.jvp`."""
-    if p.vjp:
+    if p.vjp and p.said.jvp:
         cotangents = p.vjp(p.delta, *p.args)
         if any(d is None for d in cotangents):
             return

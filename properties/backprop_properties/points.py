@@ -1,6 +1,6 @@
 """A point: an implementation of an operation at a case, and all that JAX says there. What every law takes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,22 @@ Claims = Iterator[Close | Holds]
 LARGEST_JACOBIAN = 5_000  # entries; above it the laws of dense Jacobians have nothing to say
 
 
+# What the reference promises beyond the formulas, and not every careful implementation does.
+PROMISES: Mapping[str, str] = {
+    "kinks": "at a kink the derivative is the one that JAX takes",
+    "masks": "a logit of -inf counts for nothing, and 0 · log 0 = 0",
+    "empty": "sizes may be 0",
+    "aliasing": "results share no memory with arguments or with each other",
+}
+
+
 @dataclass(frozen=True)
 class Point:
-    """An implementation of an operation (`forward`, `jacobian` and `vjp`, each may be missing) at a case."""
+    """An implementation of an operation (`forward`, `jacobian` and `vjp`, each may be missing) at a case.
+
+    `careful` asks for no more digits than a careful framework's formulas have (`autodiff.evaluated`), and `promises`
+    are those of `PROMISES` that are held against the implementation.
+    """
 
     operation: Operation
     forward: Callable[..., Any] | None
@@ -26,6 +39,8 @@ class Point:
     vjp: Callable[..., Any] | None
     case: Case
     said: Answers
+    careful: bool = False
+    promises: Collection[str] = tuple(PROMISES)
 
     @property
     def args(self) -> tuple[Array, ...]:
@@ -42,7 +57,14 @@ class Point:
 
     def ask(self, delta: Array, args: Sequence[Array]) -> Answers:
         """The value and the vjp at another point."""
-        return evaluated(self.operation.name, delta, args, dtype=self.case.dtype)
+        return evaluated(
+            self.operation.name,
+            delta,
+            args,
+            dtype=self.case.dtype,
+            careful=self.careful,
+            either="kinks" not in self.promises,
+        )
 
     def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
         """`values`, one per argument, with their names and positions; left-out ones (None) are passed over."""
@@ -58,3 +80,21 @@ def point(operation: Operation, implementation: Operation, case: Case) -> Point:
         operation.name, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
     )
     return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
+
+
+def careful_point(operation: Operation, implementation: Operation, case: Case, promises: Collection[str]) -> Point:
+    """The same, judged as a careful framework is; NumPy runs JAX's programs, so that no shape costs a compilation."""
+    small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
+    kinds = ["vjp", "grad", *["jvp"] * bool(case.tangents), *["jacobian"] * bool(implementation.jacobian and small)]
+    said = evaluated(
+        operation.name,
+        case.delta,
+        case.args,
+        case.tangents,
+        kinds=kinds,
+        dtype=case.dtype,
+        careful=True,
+        either="kinks" not in promises,
+    )
+    using = implementation.forward, implementation.jacobian, implementation.vjp
+    return Point(operation, *using, case, said, careful=True, promises=promises)

@@ -43,7 +43,8 @@ def _equal(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
 
 def _near_ties(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
     """Neighbouring floats: one number, give or take a few units in its last place."""
-    centre = float(ml_dtypes.finfo(info.dtype).dtype.type(draw.normal() * draw.choice([1.0, 30.0, 1e5])))
+    with np.errstate(over="ignore"):
+        centre = float(info.dtype.type(draw.normal() * draw.choice([1.0, 30.0, 1e5])))
     return centre * (1 + float(info.eps) * draw.integers(-3, 4, size=shape))
 
 
@@ -70,7 +71,7 @@ def _ahead(low: float, high: float, draw: Random, shape: tuple[int, ...], info: 
     """One entry ahead of the others by `low` to `high`; sizes are those of float64, shorter in float32."""
     a = draw.normal(size=shape) * draw.choice([0.0, 1.0, 3.0])
     if a.size:
-        reach = 0.125 if info.dtype == np.float32 else 1.0
+        reach = {8: 1.0, 4: 0.125, 2: 0.125 if float(info.max) > 1e38 else 0.02}[info.dtype.itemsize]  # of exp
         a[..., draw.integers(a.shape[-1])] += max(low, 8.0) * reach if low == high else draw.uniform(low, high) * reach
     return a
 
@@ -171,8 +172,9 @@ def regime_case(
             a = np.abs(a)
         if operation.name in ("log", "reciprocal"):
             a = np.where(np.asarray(a, dtype) == 0, 1.0, a)
-        with np.errstate(over="ignore"):
-            finite = np.asarray(np.clip(a, -float(np.finfo(dtype).max), float(np.finfo(dtype).max)), dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            largest = float(ml_dtypes.finfo(dtype).max)
+            finite = np.asarray(np.clip(a, -largest, largest), dtype)
         return np.where(np.isinf(a), a, finite).astype(dtype)
 
     *inputs, output = cores(operation)

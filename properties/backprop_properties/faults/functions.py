@@ -95,8 +95,9 @@ PLAIN = [
     Fault("square-jacobian-dense", "square", "formula", JACOBIAN,
           jacobian=lambda x: (np.broadcast_to(2 * x, (len(x), len(x))).copy(),)),
     Fault("identity-returns-its-argument", "identity", "aliasing", "leaves_its_inputs_alone", "aliasing",
-          forward=lambda x: x),
-    Fault("identity-view", "identity", "aliasing", "leaves_its_inputs_alone", "aliasing", vjp=lambda d, x: (d[...],)),
+          asks="aliasing", forward=lambda x: x),
+    Fault("identity-view", "identity", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing",
+          vjp=lambda d, x: (d[...],)),
     Fault("identity-input", "identity", "formula", VJP, "cotangent-ignored", vjp=lambda d, x: (x.copy(),)),
 ]  # fmt: skip
 

@@ -123,7 +123,7 @@ AFFINE = [
     Fault("affine-bias-missing", "affine", "missing term", VJP, "missing-path",
           vjp=lambda d, W, x, b: (outer(d, x), d @ W, np.zeros_like(b))),
     Fault("affine-bias-times-b", "affine", "formula", VJP, vjp=lambda d, W, x, b: (outer(d, x), d @ W, total(d) * b)),
-    Fault("affine-bias-is-the-cotangent", "affine", "aliasing", "leaves_its_inputs_alone", "aliasing",
+    Fault("affine-bias-is-the-cotangent", "affine", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing",
           vjp=lambda d, W, x, b: (outer(d, x), d @ W, d if d.ndim == 1 else total(d))),
     Fault("affine-into-the-bias", "affine", "mutation", "leaves_its_inputs_alone", "writes-input", forward=_into_bias),
     Fault("affine-adds-up", "affine", "stale state", "says_the_same_twice", "stale",

@@ -73,6 +73,7 @@ ASKS: Mapping[str, str] = {
     "batch": "leading batch axes",
     "kink": "the derivative at a kink that JAX takes",
     "mask": "logits of -inf, and 0 · log 0 = 0",
+    "aliasing": "results that share no memory with arguments or with each other",
 }
 
 

@@ -79,14 +79,14 @@ SCALE = [
           jacobian=lambda x, a: (a * np.eye(len(x), dtype=x.dtype), x[:, None].copy())),
     Fault("scale-float32-inside", "scale", "precision", FORWARD, "lower-precision", dtypes=F64,
           forward=computed_in(forward("scale"), np.float32)),
-    Fault("scale-list", "scale", "wrong shape", "one_cotangent_for_each_argument",
-          vjp=lambda *args: list(vjp("scale")(*args))),
+    Fault("scale-stacked", "scale", "wrong shape", "one_cotangent_for_each_argument",
+          vjp=lambda *args: np.concatenate([np.ravel(d) for d in vjp("scale")(*args)])),
 ]  # fmt: skip
 
 ADD = [
-    Fault("add-returns-the-cotangent", "add", "aliasing", "leaves_its_inputs_alone", "aliasing",
+    Fault("add-returns-the-cotangent", "add", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing",
           vjp=lambda d, x, y: (d, d.copy())),
-    Fault("add-twins", "add", "aliasing", "leaves_its_inputs_alone", "aliasing", vjp=_twins),
+    Fault("add-twins", "add", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing", vjp=_twins),
     Fault("add-in-place", "add", "mutation", "leaves_its_inputs_alone", "writes-input", forward=_add_in_place),
     Fault("add-one-path", "add", "missing term", VJP, "missing-path",
           vjp=lambda d, x, y: (d.copy(), np.zeros_like(y))),
@@ -126,7 +126,7 @@ SUM = [
     Fault("sum-ones", "sum_reduction", "cotangent ignored", VJP, "cotangent-ignored",
           vjp=lambda d, x: (np.ones_like(x),)),
     Fault("sum-view-of-the-cotangent", "sum_reduction", "aliasing", "leaves_its_inputs_alone", "aliasing",
-          vjp=lambda d, x: (np.broadcast_to(d[..., None], x.shape),), ),
+          asks="aliasing", vjp=lambda d, x: (np.broadcast_to(d[..., None], x.shape),), ),
     Fault("sum-tail-32", "sum_reduction", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 33},
           forward=lambda x: _tiles_only(x, 32)),
     Fault("sum-first-256", "sum_reduction", "tail of a tile", VJP, "tile-tail", sizes={"n": 257},

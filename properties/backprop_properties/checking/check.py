@@ -1,0 +1,280 @@
+"""Is an implementation right? The laws of `verify`, on cases that are chosen for what people get wrong."""
+
+import difflib
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from backprop_reference import OPERATIONS, Operation
+
+from ..claims import Measure, Violation
+from ..inputs import Case
+from ..laws import LAWS
+from ..points import Point, careful_point
+from ..trial import replay as replay_reference
+from ..trial import violations
+from ..truth import TRUTH_LAWS
+from .domain import Domain, domain_of
+from .guard import Function, guarded
+from .plan import Planned, directions, made, plan
+from .report import Checked, Failure, Report
+from .shrink import smallest
+
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "float64": np.dtype(np.float64),
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+LEVELS: Mapping[str, str] = {
+    "standard": "what a careful framework reaches: a few roundings of the terms of the usual formula",
+    "strict": "to the last digits, as the reference itself",
+}
+ALWAYS = (  # on every case; the other laws on some of the small ones
+    "forward_equals_jax",
+    "jacobian_equals_jacrev",
+    "vjp_equals_jax_vjp",
+    "vjp_of_one_equals_jax_grad",
+)
+ABOUT_DERIVATIONS = "factors_equal_jax_and_multiply_to_the_jacobian"
+EVERY = 6  # small cases for one on which all laws are tried
+MOST_SECONDS, MOST_BYTES = 2.0, 1 << 30  # that one long case may take
+
+
+def check(
+    operation: str,
+    *,
+    forward: Function | None = None,
+    vjp: Function | None = None,
+    jacobian: Function | None = None,
+    dtypes: Sequence[str] = ("float64",),
+    level: str = "standard",
+    domain: Mapping[str, Any] | None = None,
+    batch: bool = False,
+    max_examples: int = 200,
+    seed: int = 0,
+) -> Report:
+    """Whether somebody's functions of an operation are right: every law that they break, where, by how much, and why.
+
+    `operation` is a name of `backprop list`. Give any of `forward(*args)`, `vjp(delta, *args)` (a tuple with one
+    cotangent per argument, None for one that is not given; for one argument an array will do) and `jacobian(*args)`
+    (likewise, dense). They get NumPy arrays, of single examples unless `batch` asks for leading batch axes, too.
+
+    `dtypes`: float64, float32, float16, bfloat16; the truth is computed in float64 from the very numbers passed in.
+    `level`: "standard", which careful frameworks reach, or "strict", which the reference reaches.
+    `domain`: what is not promised, as `{"y": "one-hot", "n": "multiple of 8", "values": "finite"}`, and which promises
+    are asked for that not every careful implementation makes, as `{"masks": True, "kinks": True}`.
+
+    Raises ValueError or TypeError, in one line, for a call that cannot be understood.
+
+    >>> def softmax_vjp(delta, x):
+    ...     s = np.exp(x - x.max()) / np.exp(x - x.max()).sum()
+    ...     return s * delta - s * s * delta
+    >>> report = check("softmax", vjp=softmax_vjp)
+    >>> report.passed, report.failures[0].law, report.failures[0].argument
+    (False, 'vjp_equals_jax_vjp', 'x')
+    >>> check("softmax", forward=OPERATIONS["softmax"].forward).passed
+    True
+    """
+    started = time.perf_counter()
+    row = operation_named(operation)
+    _refuse_the_unusable(row, dtypes, level, max_examples, forward=forward, vjp=vjp, jacobian=jacobian)
+    trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch)
+    names = {
+        kind: getattr(f, "__name__", kind).replace("<lambda>", kind)
+        for kind, f in (("forward", forward), ("vjp", vjp), ("jacobian", jacobian))
+        if f
+    }
+    checks: dict[tuple[str, str], Checked] = {}
+    failures: list[Failure] = []
+    notes = list(trial.domain.words)
+    for dtype in dict.fromkeys(dtypes):
+        cases = plan(trial.domain, max(max_examples // len(set(dtypes)), 1))
+        failures += _tried(trial, cases, dtype, seed, names, checks, notes)
+    unique = tuple(dict.fromkeys(notes))
+    seconds = time.perf_counter() - started
+    return Report(operation, level, tuple(dtypes), seed, tuple(failures), tuple(checks.values()), unique, seconds)
+
+
+def replay(
+    operation: str,
+    law: str,
+    delta: Any,
+    *args: Any,
+    forward: Function | None = None,
+    vjp: Function | None = None,
+    jacobian: Function | None = None,
+    level: str = "standard",
+    domain: Mapping[str, Any] | None = None,
+) -> None:
+    """One law at one case, on your functions, or without any on the reference: raises what is wrong, or returns.
+
+    >>> replay("dot", "vjp_equals_jax_vjp", 1.0, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    """
+    if not (forward or vjp or jacobian):
+        replay_reference(operation, law, delta, *args)
+        return
+    row = operation_named(operation)
+    trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch=True)
+    if law not in trial.laws:
+        raise ValueError(f"unknown law {law!r}; there are {', '.join(trial.laws)}")
+    arrays = tuple(np.asarray(a) for a in args)
+    case = Case(operation, arrays, np.asarray(delta, arrays[0].dtype), directions(arrays))
+    for _, _, found in trial.violations(case, [law]):
+        if isinstance(found, Violation):
+            raise found
+
+
+def operation_named(name: str) -> Operation:
+    """The row of the table, or ValueError with the nearest names."""
+    if name in OPERATIONS:
+        return OPERATIONS[name]
+    family = [row for row in OPERATIONS if row.partition("[")[0] == name]
+    near = family or difflib.get_close_matches(str(name), OPERATIONS, 3)
+    raise ValueError(
+        f"unknown operation {name!r}"
+        + (f"; did you mean {', '.join(near)}?" if near else f"; there are {', '.join(OPERATIONS)}")
+    )
+
+
+def _refuse_the_unusable(row: Operation, dtypes: Sequence[str], level: str, count: int, **functions: Any) -> None:
+    if not any(f is not None for f in functions.values()):
+        raise ValueError(f"{row.name}: nothing to check; give forward=, vjp= or jacobian=")
+    for kind, f in functions.items():
+        if f is not None and not callable(f):
+            raise TypeError(f"{row.name}: {kind} must be a function, got {type(f).__name__}")
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
+    if isinstance(dtypes, str) or not dtypes or not set(dtypes) <= set(DTYPES):
+        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, got {dtypes!r}")
+    if level == "strict" and not set(dtypes) <= {"float64", "float32"}:
+        raise ValueError(f"level 'strict' judges float64 and float32, got {dtypes!r}")
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"max_examples must be a positive integer, got {count!r}")
+
+
+class Trial:
+    """An implementation of an operation, and what is asked of it."""
+
+    def __init__(self, row: Operation, implementation: Operation, domain: Domain, level: str, batch: bool) -> None:
+        self.row, self.implementation, self.domain, self.level = row, implementation, domain, level
+        left_out = {ABOUT_DERIVATIONS}
+        left_out |= {"batch_equals_the_loop"} if not batch else set()
+        left_out |= {"masks_count_for_nothing"} if "masks" not in domain.promises else set()
+        left_out |= {"nan_in_nan_out"} if not domain.nan else set()
+        self.laws: Mapping[str, Callable[[Point], Any]] = {
+            name: law
+            for name, law in {**LAWS, **(TRUTH_LAWS if level == "strict" else {})}.items()
+            if name not in left_out
+        }
+
+    def violations(self, case: Case, laws: Sequence[str]) -> Iterator[tuple[str, str, Violation | Measure]]:
+        """Every claim of some laws at a case."""
+        point = careful_point(self.row, self.implementation, case, self.domain.promises)
+        return violations({name: self.laws[name] for name in laws}, point)
+
+    def first(self, case: Case, law: str) -> Violation | None:
+        """What breaks a law at a case, if anything."""
+        found = (v for _, _, v in self.violations(case, [law]) if isinstance(v, Violation))
+        return next(found, None)
+
+
+def _tried(
+    trial: Trial,
+    cases: Sequence[Planned],
+    dtype: str,
+    seed: int,
+    names: Mapping[str, str],
+    checks: dict[tuple[str, str], Checked],
+    notes: list[str],
+) -> list[Failure]:
+    """One dtype: every case in turn; a law that has failed is not tried again."""
+    failed: dict[str, tuple[Violation, Case]] = {}
+    costs: dict[int, tuple[float, int]] = {}
+    for k, planned in enumerate(cases):
+        size = max(planned.sizes.values())
+        if planned.part == "long" and not _affordable(costs, size):
+            notes.append(f"sizes from {size:,} are not tried: time or memory would grow too far")
+            continue
+        case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=trial.level == "standard")
+        wanted = [law for law in trial.laws if law not in failed and (law in ALWAYS or _all_laws(planned, k))]
+        with _Cost(costs, size, measure=size > 1_000):
+            for law, _, found in trial.violations(case, wanted):
+                if isinstance(found, Violation):
+                    failed[law] = found, case
+                checks[law, dtype] = checks.get((law, dtype), Checked(law, dtype)).after(found)
+    order = {law: i for i, law in enumerate(trial.laws)}
+    return [_failure(trial, law, *failed[law], dtype, names) for law in sorted(failed, key=lambda law: order[law])]
+
+
+def _all_laws(planned: Planned, k: int) -> bool:
+    return planned.part == "small" and (k % EVERY == 0 or k < 4)
+
+
+def _failure(trial: Trial, law: str, violation: Violation, case: Case, dtype: str, names: Mapping[str, str]) -> Failure:
+    """A broken law at the smallest case that breaks it in the same way."""
+    crash = violation.claim is None
+
+    def fails(candidate: Case) -> bool:
+        found = trial.first(candidate, law)
+        return found is not None and (found.claim is None) == crash
+
+    case = smallest(trial.domain, case, fails)
+    violation = trial.first(case, law) or violation
+    argument = violation.what.split(" ")[0].removeprefix("J_")
+    argument = argument[1:] if argument[:1] == "d" and argument[1:] in trial.row.arguments else argument
+    return Failure(
+        trial.row.name,
+        law,
+        argument,
+        violation.message.removeprefix("Unusable: "),
+        dtype,
+        case,
+        names,
+        violation.index,
+        violation.actual,
+        violation.expected,
+        violation.ulp,
+        violation.times,
+    )
+
+
+# ── Long vectors, if they can be afforded ───────────────────────────────────────────────────────────────────────────
+
+
+class _Cost:
+    """Takes down the seconds and the bytes that a case of this size took, if it is to be measured."""
+
+    def __init__(self, costs: dict[int, tuple[float, int]], size: int, *, measure: bool) -> None:
+        self.costs, self.size, self.measure = costs, size, measure and not tracemalloc.is_tracing()
+
+    def __enter__(self) -> None:
+        if self.measure:
+            tracemalloc.start()
+            self.started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        if self.measure:
+            seconds, (_, peak) = time.perf_counter() - self.started, tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            before = self.costs.get(self.size, (0.0, 0))
+            self.costs[self.size] = max(before[0], seconds), max(before[1], peak)
+
+
+def _affordable(costs: Mapping[int, tuple[float, int]], size: int) -> bool:
+    """Whether a case of this size would end soon and fit, if cost grows as between the last two sizes, or squared."""
+    known = sorted(n for n in costs if n < size)
+    if size in costs or not known:
+        return True
+    last = known[-1]
+    for k, most in ((0, MOST_SECONDS), (1, MOST_BYTES)):
+        power = 2.0
+        if len(known) > 1:
+            power = np.log(max(costs[last][k], 1e-9) / max(costs[known[-2]][k], 1e-9)) / np.log(last / known[-2])
+        if costs[last][k] * (size / last) ** max(power, 1.0) > most:
+            return False
+    return True

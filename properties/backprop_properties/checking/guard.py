@@ -1,0 +1,91 @@
+"""Somebody's functions, called so that what they return becomes arrays, or one clear line of what is wrong with it."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from backprop_reference import Operation
+
+Function = Callable[..., Any]
+
+
+class Unusable(Exception):
+    """What came back cannot be compared with anything; the message says what was expected and what came."""
+
+
+def guarded(
+    operation: Operation, forward: Function | None, vjp: Function | None, jacobian: Function | None
+) -> Operation:
+    """The functions as an implementation of the operation whose results are arrays, one per argument where that is due.
+
+    Arguments that are left out (None) stay None.
+    """
+    names = operation.arguments
+
+    def value(*args: Any) -> Any:
+        return _array(_called(forward, "forward", args), "forward returned")
+
+    def cotangents(delta: Any, *args: Any) -> Any:
+        found = _each(_called(vjp, "vjp", (delta, *args)), [f"d{name}" for name in names], "vjp")
+        return tuple(
+            None if d is None else _array(d, f"vjp returned as d{a}") for a, d in zip(names, found, strict=True)
+        )
+
+    def jacobians(*args: Any) -> Any:
+        found = _each(_called(jacobian, "jacobian", args), [f"J_{name}" for name in names], "jacobian")
+        return tuple(None if J is None else _dense(J, name) for name, J in zip(names, found, strict=True))
+
+    return replace(operation, forward=forward and value, vjp=vjp and cotangents, jacobian=jacobian and jacobians)
+
+
+def _called(f: Function | None, what: str, args: Sequence[Any]) -> Any:
+    assert f is not None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a right result may come with an overflow on the way
+            return f(*map(np.asarray, args))  # a number as an array of no axes
+    except SystemExit as error:
+        raise Unusable(f"{what} called exit({error.code!r})") from None
+
+
+def _each(result: Any, names: Sequence[str], what: str) -> Sequence[Any]:
+    """The results by argument: a tuple, or for one argument the result itself."""
+    expected = f"a tuple of {len(names)} ({', '.join(names)})" if len(names) > 1 else f"{names[0]}, or a tuple of it"
+    if isinstance(result, tuple | list) and not (len(names) == 1 and isinstance(result, list)):
+        if len(result) != len(names):
+            raise Unusable(f"{what} returned {len(result)} results, expected {expected}")
+        return result
+    if len(names) > 1 or result is None or inspect.isgenerator(result):
+        raise Unusable(f"{what} returned {_named(result)}, expected {expected}")
+    return [result]
+
+
+def _array(value: Any, what: str) -> Any:
+    """A result as a numeric array."""
+    if value is None or inspect.isgenerator(value) or isinstance(value, str | bytes | dict | set):
+        raise Unusable(f"{what} {_named(value)}, expected an array")
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise Unusable(f"{what} {_named(value)}, which is no array: {error}") from None
+    if array.dtype.kind == "c" or (array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16"):
+        raise Unusable(f"{what} an array of {array.dtype}, expected real numbers")
+    return array
+
+
+def _dense(J: Any, name: str) -> Any:
+    """A Jacobian: an array, or a structured one as the reference's, which keeps its `@`."""
+    return J if hasattr(J, "todense") and hasattr(J, "shape") else _array(J, f"jacobian returned as J_{name}")
+
+
+def _named(value: Any) -> str:
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"

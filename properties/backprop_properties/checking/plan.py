@@ -1,0 +1,146 @@
+"""The cases that are tried on an implementation, in order: many small ones of every regime, then every tail, then long.
+
+Sizes are chosen, since bugs live at certain ones: 1, all equal, all unequal, and for each letter in turn the sizes of
+tiles, one more, and 1027, which has a tail in every tile up to 512. Numbers come from the regimes of `regimes.py`.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from backprop_reference import Operation
+
+from ..inputs import Array, Case, Sizes, cores
+from ..regimes import REGIMES, family, regime_case
+from .domain import Domain
+
+TAILS = (9, 17, 33, 65, 129, 257, 1027, 8, 16, 32, 64, 128, 256, 31, 63, 127)
+LONG = (4_099, 65_539)  # of vectors: past 16 bits
+LONG_SIDE = 4_099  # of matrices
+EXTREME = ("huge", "tiny", "saturated", "subnormal", "mixed")
+
+
+class Planned(NamedTuple):
+    """A case to be made: `part` says what it is for."""
+
+    part: str  # "small", "tail" or "long"
+    sizes: dict[str, int]
+    regime: str
+
+
+def plan(domain: Domain, count: int) -> list[Planned]:
+    """`count` cases: about half of them small, then tails of each letter, and the long ones last.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> from backprop_properties.checking.domain import domain_of
+    >>> planned = plan(domain_of(OPERATIONS["softmax"], None), 200)
+    >>> len(planned), planned[0].sizes, max(case.sizes["n"] for case in planned)
+    (200, {'n': 2}, 65539)
+    """
+    letters = sorted({letter for core in cores(domain.operation) for letter in core})
+    long = [Planned("long", sizes, "plain") for sizes in _long(letters)]
+    tails = [
+        Planned("tail", sizes, regime)
+        for sizes in _tails(letters)
+        for regime in (
+            ["plain", "peak"] if family(domain.operation.name) in ("softmax", "cross-entropy") else ["plain"]
+        )
+    ]
+    tails, long = tails[: count // 2], long[: count // 8]
+    small = _small(domain, letters, count - len(tails) - len(long))
+    found = [case._replace(sizes=domain.nearest(case.sizes)) for case in (*small, *tails, *long)]
+    return [case for case in found if case.part != "long" or max(case.sizes.values()) > max(TAILS)]
+
+
+def _tails(letters: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Each letter at each size of interest, the others small; sizes before letters, so that each letter gets some."""
+    for k, size in enumerate(TAILS):
+        for i in range(len(letters)):
+            yield {other: 2 + (j + k) % 3 for j, other in enumerate(letters)} | {letters[i]: size}
+
+
+def _long(letters: Sequence[str]) -> Iterator[dict[str, int]]:
+    if len(letters) == 1:
+        yield from ({letters[0]: size} for size in LONG)
+        return
+    for letter in letters:
+        yield dict.fromkeys(letters, 2) | {letter: LONG_SIDE}
+
+
+def _small(domain: Domain, letters: Sequence[str], count: int) -> Iterator[Planned]:
+    """Every regime in turn; unequal sizes, all ones, all equal, and none where that is asked for."""
+    usual = [
+        r for r in REGIMES[family(domain.operation.name)] if r != "masks" and not (domain.moderate and r in EXTREME)
+    ]
+    regimes = ["plain", *usual, "general"]
+    for k in range(count):
+        unequal = {letter: 2 + (k // 3 + 2 * i) % (3 + len(letters)) for i, letter in enumerate(letters)}
+        sizes = {
+            3: dict.fromkeys(letters, 1),
+            7: dict.fromkeys(letters, 3 + k % 2),
+            9: unequal | {letters[k % len(letters)]: 0 if "empty" in domain.promises else 1},
+        }.get(k % 10, unequal)
+        yield Planned("small", sizes, regimes[k % len(regimes)])
+
+
+def made(domain: Domain, planned: Planned, dtype: np.dtype[Any], seed: int, k: int, *, careful: bool = True) -> Case:
+    """The `k`-th case of a run in numbers.
+
+    Frameworks multiply by the cotangent first, and what follows may overflow: if they are to pass (`careful`), it is
+    at most the square root of the largest number.
+    """
+    operation, sizes = domain.operation, planned.sizes
+    random = np.random.default_rng([seed, k, zlib.crc32(operation.name.encode())])
+    if planned.regime in ("plain", "general", "peak"):
+        case = _plain(operation, sizes, dtype, random, general=planned.regime == "general" or k % 2 == 1)
+        if planned.regime == "peak" and not domain.moderate:  # the last logit is so far ahead that exp of it overflows
+            case.args[0][-1:] = 1.1 * np.log(float(ml_dtypes.finfo(dtype).max))
+    else:
+        case = regime_case(operation, planned.regime, dtype, random, sizes)
+    if careful:
+        most = float(ml_dtypes.finfo(dtype).max) ** 0.5
+        case = replace(case, delta=np.asarray(np.clip(case.delta.astype(np.float64), -most, most), dtype))
+    return into_the_domain(domain, case)
+
+
+def into_the_domain(domain: Domain, case: Case) -> Case:
+    args = tuple(domain.into(name, a) for name, a in zip(domain.operation.arguments, case.args, strict=True))
+    return replace(case, args=args, delta=domain.into("delta", case.delta), tangents=directions(args))
+
+
+def directions(args: Sequence[Array]) -> tuple[Array, ...]:
+    """Tangents for arguments of these shapes: always the same, so that a case is its arguments and its cotangent."""
+    return tuple(np.resize(np.array([1, -1, 2], a.dtype), a.shape) for a in args)
+
+
+def _plain(
+    operation: Operation, sizes: Sizes, dtype: np.dtype[Any], random: np.random.Generator, *, general: bool
+) -> Case:
+    """Numbers of ordinary size, no two alike: nothing overflows or saturates, so that every entry counts.
+
+    A target is a distribution, or any numbers at all if `general`.
+    """
+    classified = family(operation.name) in ("cross-entropy", "composition")
+
+    def array(name: str, core: Sequence[str]) -> Array:
+        a = random.normal(size=[sizes[letter] for letter in core])
+        if name[0] == "W" and a.size:
+            a /= a.shape[-1] ** 0.5
+        if name == "y" and classified and not general and a.size:
+            a = np.abs(a) / np.abs(a).sum()
+        return a.astype(dtype)
+
+    *inputs, output = cores(operation)
+    args = tuple(array(name, core) for name, core in zip(operation.arguments, inputs, strict=True))
+    return Case(operation.name, args, array("delta", output), ())
+
+
+def sizes_of(operation: Operation, case: Case) -> Mapping[str, int]:
+    """The sizes of a case by letter."""
+    shapes = [a.shape for a in (*case.args, case.delta)]
+    pairs = zip(cores(operation), shapes, strict=True)
+    return dict(sorted(pair for core, shape in pairs for pair in zip(core, shape, strict=True)))

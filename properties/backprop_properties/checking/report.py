@@ -1,0 +1,194 @@
+"""What a check found: every law that fails, at its smallest case, and what was tried."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from backprop_reference import OPERATIONS
+
+from ..claims import Measure, Violation
+from ..inputs import Array, Case
+
+FEW = 60  # entries that are written out
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A law that an implementation breaks, at the smallest case found.
+
+    `argument` is the one whose gradient or Jacobian is wrong, or "u" for the value; `times` is how many times the
+    allowed error the actual one is, and `rtol` the relative tolerance that the worst entry would need. `hint` is a
+    sentence where the pattern of the error tells its cause, and `cause` its short name; otherwise both are empty.
+    """
+
+    operation: str
+    law: str
+    argument: str
+    message: str
+    dtype: str
+    case: Case
+    functions: Mapping[str, str]  # forward, vjp, jacobian: the names to write in the reproduction
+    index: tuple[int, ...] | None = None
+    actual: float | None = None
+    expected: float | None = None
+    ulp: float | None = None
+    times: float | None = None
+    where: str = ""
+    cause: str = ""
+    hint: str = ""
+
+    @property
+    def rtol(self) -> float | None:
+        """The relative tolerance with which the worst entry would pass."""
+        if self.actual is None or self.expected is None:
+            return None
+        error = abs(self.actual - self.expected)
+        return error / abs(self.expected) if self.expected and np.isfinite(error) else np.inf
+
+    @property
+    def reproduction(self) -> str:
+        """Python that shows the failure when pasted after the functions, to the exact bits."""
+        names = [*OPERATIONS[self.operation].arguments, "delta"]
+        lines = [f"{n} = {literal(a)}" for n, a in zip(names, [*self.case.args, self.case.delta], strict=True)]
+        special = any("frombuffer" in line for line in lines), self.dtype == "bfloat16"
+        imports = ["import base64"] * special[0] + ["import ml_dtypes"] * special[1] + ["import numpy as np"]
+        using = ", ".join(f"{kind}={name}" for kind, name in self.functions.items())
+        call = f"replay({self.operation!r}, {self.law!r}, delta, {', '.join(names[:-1])}, {using})"
+        return "\n".join([*imports, "from backprop_properties import replay", "", *lines, call])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a machine reads: numbers in decimal, and in hex where they are to be exact."""
+        keys = ("operation", "law", "argument", "message", "dtype", "where", "index", "actual", "expected", "ulp")
+        exact = {
+            f"{key}_hex": None if value is None else float(value).hex()
+            for key, value in (("actual", self.actual), ("expected", self.expected))
+        }
+        more = {"times_allowed": self.times, "rtol_needed": self.rtol, "cause": self.cause, "hint": self.hint}
+        return {key: getattr(self, key) for key in keys} | exact | more | {"reproduction": self.reproduction}
+
+    def __str__(self) -> str:
+        lines = [f"{self.operation}: {self.law.replace('_', ' ')} fails ({self.dtype})", f"  {self.message}"]
+        if self.actual is not None and self.expected is not None:
+            lines.append(f"  actual   {float(self.actual)!r} = {float(self.actual).hex()}")
+            lines.append(f"  expected {float(self.expected)!r} = {float(self.expected).hex()}")
+            lines.append(
+                f"  off by {self.ulp:.3g} ULP, {self.times:.3g} times what is allowed; it would pass with a relative "
+                f"tolerance of {self.rtol:.2g}"
+            )
+        if self.where:
+            lines.append(f"  {self.where}")
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join([*lines, "", *("    " + line for line in self.reproduction.splitlines())])
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A law, and what it was tried on: cases, and how many numbers were compared."""
+
+    law: str
+    dtype: str
+    cases: int = 0
+    entries: int = 0
+    worst: float = 0.0  # error, as a share of what is allowed
+    failed: bool = False
+
+    def after(self, found: Measure | Violation) -> "Checked":
+        """The same with one case more."""
+        if isinstance(found, Violation):
+            return replace(self, cases=self.cases + 1, entries=self.entries + 1, failed=True)
+        worst, entries = max(self.worst, found.share), self.entries + found.entries
+        return replace(self, cases=self.cases + 1, entries=entries, worst=worst)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found; it is truthy if all laws hold, and prints as text."""
+
+    operation: str
+    level: str
+    dtypes: tuple[str, ...]
+    seed: int
+    failures: tuple[Failure, ...] = ()
+    checks: tuple[Checked, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def passed(self) -> bool:
+        """No law fails, and something was compared."""
+        return not self.failures and any(checked.entries for checked in self.checks)
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def raise_on_failure(self) -> None:
+        """`CheckFailed`, an `AssertionError`, unless the check passed."""
+        if not self.passed:
+            raise CheckFailed(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        keys = ("operation", "level", "dtypes", "seed", "passed", "seconds", "notes")
+        checks = [
+            {key: getattr(c, key) for key in ("law", "dtype", "cases", "entries", "worst", "failed")}
+            for c in self.checks
+        ]
+        found = {key: getattr(self, key) for key in keys}
+        failures = [failure.to_dict() for failure in self.failures]
+        return {"schema": "backprop-check-1", **found, "failures": failures, "checks": checks}
+
+    def to_json(self) -> str:
+        """The report as JSON; infinities and NaN are written as texts."""
+        return json.dumps(_finite(self.to_dict()), indent=1, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        """The first failure whole, the others in a line each, then what was tried."""
+        tried = f"{sum(c.cases for c in self.checks):,} checks on {sum(c.entries for c in self.checks):,} numbers"
+        head = f"{self.operation} ({self.level}, {', '.join(self.dtypes)}, seed {self.seed}): "
+        notes = [f"  {note}" for note in self.notes]
+        if not self.failures:
+            verdict = f"right: {tried}" if self.passed else "nothing was compared"
+            return "\n".join([head + verdict, *notes])
+        laws = len({failure.law for failure in self.failures})
+        lines = [f"{head}WRONG, {laws} {'law fails' if laws == 1 else 'laws fail'}; {tried}", "", str(self.failures[0])]
+        others = {f.message: f for f in reversed(self.failures) if f.message != self.failures[0].message}
+        if others:
+            lines += ["", "also:", *(f"  {f.law.replace('_', ' ')}: {f.message}" for f in reversed(others.values()))]
+        return "\n".join([*lines, "", *notes])
+
+
+class CheckFailed(AssertionError):
+    """An implementation broke a law; `report` is the whole report, `failures` what failed."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report, self.failures = report, report.failures
+
+
+def literal(a: Array) -> str:
+    """An array as Python source, to the bit; a long one as its bytes, or as zeros with a few entries set.
+
+    >>> literal(np.array([0.1, np.inf], np.float32))
+    'np.array([0.10000000149011612, np.inf], np.float32)'
+    """
+    dtype = "ml_dtypes.bfloat16" if a.dtype.name == "bfloat16" else f"np.{a.dtype.name}"
+    if a.size <= FEW:
+        text = repr(a.astype(np.float64).tolist()).replace("inf", "np.inf").replace("nan", "np.nan")
+        return f"np.array({text}, {dtype})"
+    first = a.ravel()[:1]
+    if (a == first).all() and np.isfinite(first.astype(np.float64)).all():
+        return f"np.full({a.shape}, {float(first[0])!r}, {dtype})"
+    data = base64.b64encode(a.tobytes()).decode()
+    return f'np.frombuffer(base64.b64decode("{data}"), {dtype}).reshape({a.shape}).copy()'
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not np.isfinite(value):
+        return repr(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
