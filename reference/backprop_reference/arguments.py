@@ -93,14 +93,16 @@ class Signature:
         return [cotangent, *arrays]
 
     def _as_they_are(self, cores: list[Core], values: tuple[Any, ...]) -> list[Array]:
-        """`values`, if they are C-contiguous arrays of one float dtype whose shapes fit, as in most calls; else nothing.
+        """`values`, if they are C-contiguous arrays of one float dtype that fit, as in most calls; else nothing.
 
         A quick yes: what it does not know goes to `_checked`, which converts or explains.
         """
         dtype = values[0].dtype if values and type(values[0]) is np.ndarray else None
         if (dtype is not _DOUBLE and dtype is not _SINGLE) or len(values) != len(cores):
             return []
-        arrays, shapes, sizes, batch = list(values), [], {}, None
+        arrays, shapes = list(values), []
+        sizes: dict[str, int] = {}
+        batch = None
         for i, like, parameter, core in cores:
             a = values[i]
             if type(a) is not np.ndarray:

@@ -49,7 +49,9 @@ def squared_error_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Arr
     (array([-4., -6.]), array([4., 6.]))
     """
     delta, x, y = SQUARED_ERROR.pulled_back(delta, x, y)
-    dx = 2 * (delta[..., None] * (x - y))
+    dx = x - y
+    dx *= delta[..., None]
+    dx *= 2
     return dx, -dx
 
 
