@@ -1,5 +1,6 @@
 """The few tricks that buy the last digits, each named by the rounding error it removes."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -48,18 +49,57 @@ def sum_without(a: Array, k: Index) -> Array:
     return a.sum(-1, keepdims=True)
 
 
+# How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
+# same way, a chain of k loses up to k / 4 ULP; `W x` of a vector is many chains, `δ W` of one is a few.
+DOT, VECTOR, MATRIX, WIDE = 1024, 128, 32, 32
+
+
+def product(a: Array, b: Array) -> Array:
+    """`a b`, with sums over many terms added in blocks, and the blocks in pairs: `a (…,k)`, `b (k,p)`.
+
+    BLAS adds in chains as long as it likes. Where both matrices are more than 32 wide they are BLAS's own, whole: short
+    blocks would take three times as long. Its chains are about 400 terms there, and 60 ULP were seen, of equal terms.
+
+    >>> product(np.ones(1000), np.full((1000, 2), 0.1))
+    array([100., 100.])
+    """
+    k, p = b.shape
+    m = prod(a.shape[:-1])
+    vector = m == 1 or p == 1
+    if k <= (VECTOR if vector else MATRIX) or min(m, p) > WIDE:
+        return a @ b
+    left = a.reshape(m, k)
+    if m == 1 and b.T.flags.c_contiguous:
+        return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
+    block = VECTOR if vector else MATRIX
+    whole = k - k % block
+    parts = np.empty((-(-k // block), m, p), np.result_type(a, b))
+    blocks = left[:, :whole].reshape(m, -1, block).swapaxes(0, 1), b[:whole].reshape(-1, block, p)
+    np.matmul(*blocks, out=parts[: k // block])
+    if whole < k:
+        np.matmul(left[:, whole:], b[whole:], out=parts[-1])
+    while len(parts) > 1:
+        half = (len(parts) + 1) // 2
+        parts[: len(parts) - half] += parts[half:]
+        parts = parts[:half]
+    return parts[0].reshape(*a.shape[:-1], p)
+
+
+def _dots(W: Array, x: Array) -> Array:
+    """`W x`, row by row."""
+    whole = len(x) - len(x) % DOT
+    parts = np.vecdot(W[:, :whole].reshape(len(W), -1, DOT), x[:whole].reshape(-1, DOT)).sum(-1)
+    return parts + np.vecdot(W[:, whole:], x[whole:]) if whole else np.vecdot(W, x)
+
+
 def sum_of_rows(a: Array) -> Array:
-    """`Σ` over all batch axes, folded in halves: its error grows with log(batch), that of `sum(0)` with the batch.
+    """`Σ` over all batch axes: its error grows with log(batch), that of `sum(0)` with the batch.
 
     >>> sum_of_rows(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     array([ 9., 12.])
     """
     a = rows(a)
-    while len(a) > 1:
-        half, rest = a[: (len(a) + 1) // 2].copy(), a[(len(a) + 1) // 2 :]
-        half[: len(rest)] += rest
-        a = half
-    return a.sum(0)
+    return product(np.ones(len(a), a.dtype), a)
 
 
 def centre(delta: Array, s: Array, k: Index) -> None:

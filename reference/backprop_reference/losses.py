@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .errorfree import Index, centre, exponentials, largest, sum_of_rows, sum_without
+from .errorfree import Index, centre, exponentials, largest, product, sum_of_rows, sum_without
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
 
@@ -250,7 +250,7 @@ def logistic_regression(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) 
     0.6931471805599453
     """
     W, x, b, y = LOGISTIC_REGRESSION.batched(W, x, b, y)
-    return softmax_cross_entropy(x @ W.T + b, y)
+    return softmax_cross_entropy(product(x, W.T) + b, y)
 
 
 def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) -> tuple[Row, Row, Row, Row]:
@@ -262,9 +262,9 @@ def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: Ar
     ((1, 2, 1), array([-0.5,  0.5]))
     """
     W, x, b, y = LOGISTIC_REGRESSION.single(W, x, b, y)
-    J_u, J_y = softmax_cross_entropy_jacobian(W @ x + b, y)
+    J_u, J_y = softmax_cross_entropy_jacobian(product(x, W.T) + b, y)
     delta = J_u.v
-    return Row(np.outer(delta, x)), Row(delta @ W), J_u, J_y
+    return Row(np.outer(delta, x)), Row(product(delta, W)), J_u, J_y
 
 
 def logistic_regression_vjp(
@@ -277,5 +277,5 @@ def logistic_regression_vjp(
     (array([0.]), array([-0.5,  0.5]))
     """
     delta, W, x, b, y = LOGISTIC_REGRESSION.pulled_back(delta, W, x, b, y)
-    delta, dy = softmax_cross_entropy_vjp(delta, x @ W.T + b, y)
-    return rows(delta).T @ rows(x), delta @ W, sum_of_rows(delta), dy
+    delta, dy = softmax_cross_entropy_vjp(delta, product(x, W.T) + b, y)
+    return product(rows(delta).T, rows(x)), product(delta, W), sum_of_rows(delta), dy

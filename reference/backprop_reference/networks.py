@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .errorfree import sum_of_rows
+from .errorfree import product, sum_of_rows
 from .functions import ScalarFunction, scalar_function
 from .jacobians import Row
 from .losses import CROSS_ENTROPY, softmax_cross_entropy, softmax_cross_entropy_vjp
@@ -32,8 +32,8 @@ def two_layer_network(
     0.6931471805599453
     """
     W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.batched(W1, b1, W2, b2, x, y)
-    h1 = scalar_function(g, "two_layer_network").h(x @ W1.T + b1)
-    return softmax_cross_entropy(h1 @ W2.T + b2, y)
+    h1 = scalar_function(g, "two_layer_network").h(product(x, W1.T) + b1)
+    return softmax_cross_entropy(product(h1, W2.T) + b2, y)
 
 
 def two_layer_network_jacobian(
@@ -70,13 +70,13 @@ def two_layer_network_vjp(
     (array([-0.5,  0.5]), array([0.5]), array([0.5]))
     """
     delta, W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.pulled_back(delta, W1, b1, W2, b2, x, y)
-    z1 = x @ W1.T + b1
+    z1 = product(x, W1.T) + b1
     h1 = scalar_function(g, "two_layer_network").h(z1)
-    delta, dy = softmax_cross_entropy_vjp(delta, h1 @ W2.T + b2, y)
-    db2, dW2 = sum_of_rows(delta), rows(delta).T @ rows(h1)
-    delta = (delta @ W2) * g.dh(z1)
-    db1, dW1 = sum_of_rows(delta), rows(delta).T @ rows(x)
-    return dW1, db1, dW2, db2, delta @ W1, dy
+    delta, dy = softmax_cross_entropy_vjp(delta, product(h1, W2.T) + b2, y)
+    db2, dW2 = sum_of_rows(delta), product(rows(delta).T, rows(h1))
+    delta = product(delta, W2) * g.dh(z1)
+    db1, dW1 = sum_of_rows(delta), product(rows(delta).T, rows(x))
+    return dW1, db1, dW2, db2, product(delta, W1), dy
 
 
 # ── Back-propagation, algorithm 1: hⁱ = gⁱ(Wⁱ hⁱ⁻¹ + bⁱ), L = L_out(hᴷ, y) ──────────────────────────────────────────
@@ -111,7 +111,7 @@ def _forward(
     """`z = [z¹ … zᴷ]` and `h = [h⁰ … hᴷ]`, with `zⁱ = Wⁱ hⁱ⁻¹ + bⁱ`, `hⁱ = gⁱ(zⁱ)`, `h⁰ = x`."""
     z, h = [], [x]
     for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-        z.append(h[-1] @ W.T + b)
+        z.append(product(h[-1], W.T) + b)
         h.append(g.h(z[-1]))
     return z, h
 
@@ -123,8 +123,8 @@ def _backward(
     gradients = []
     for i in reversed(range(len(functions))):
         delta = delta * functions[i].dh(z[i])
-        gradients.append((rows(delta).T @ rows(h[i]), sum_of_rows(delta)))
-        delta = delta @ parameters[2 * i]
+        gradients.append((product(rows(delta).T, rows(h[i])), sum_of_rows(delta)))
+        delta = product(delta, parameters[2 * i])
     return gradients[::-1], delta
 
 
