@@ -210,6 +210,28 @@ def test_long_rows_of_a_network(n, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [50, 400, 1000])
+@pytest.mark.parametrize("ahead", [[5], [5, 6]], ids=["one", "two"])
+def test_a_long_softmax_with_subnormal_probabilities(ahead, n, dtype):
+    """All but one or two are subnormal. They are summed before they are rounded to it; `Σ s_j δ_j` comes too late."""
+    draw, worst, late = np.random.default_rng(n), 0.0, 0.0
+    for _ in range(3):
+        x = draw.normal(size=n) - (735 if dtype == F64 else 99)
+        x[ahead] = np.linspace(0, -1, len(ahead))
+        x, delta, at = x.astype(dtype), draw.normal(size=n).astype(dtype), [0, 5, 6, n - 1]
+        s, tiny = softmax(x), np.finfo(dtype).smallest_normal
+        assert (s[[0, n - 1]] > 0).all()
+        assert (s[[0, n - 1]] < tiny).all()
+        size = scale("softmax", "vjp", delta, x, at={0: at})[0]
+        truth = certified.vjp("softmax", delta, x, at={0: at})[0]
+        worst = max(worst, error(softmax_vjp(delta, x)[0][at], truth, size))
+        d = delta - delta[5]
+        late = max(late, error((s * (d - (s * d).sum()))[at], truth, size))
+    assert worst <= 6
+    assert late > 6 or len(ahead) == 2 or n == 50
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(2, 1), (3, 2), (1, 40), (40, 8)], ids=str)
 @pytest.mark.parametrize("n", LENGTHS)
 def test_parameters_of_a_long_batch(n, shape, dtype):

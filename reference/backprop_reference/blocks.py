@@ -20,8 +20,10 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 Work = Callable[[slice], None]
 
 
-def in_blocks(work: Work, length: int, width: int = 1) -> None:
+def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1) -> None:
     """`work(block)` for slices that cover `range(length)`, each of about `BLOCK` entries in rows of `width`.
+
+    `passes` is how often the work goes over a block: the more, the sooner a second thread pays.
 
     >>> import numpy as np
     >>> x, y = np.arange(20_000.0), np.empty(20_000)
@@ -33,7 +35,7 @@ def in_blocks(work: Work, length: int, width: int = 1) -> None:
     """
     rows = max(BLOCK // max(width, 1), 1)
     blocks = [slice(start, start + rows) for start in range(0, length, rows)]
-    if CORES == 1 or length * width < MANY:
+    if CORES == 1 or length * width * passes < MANY:
         return _one_by_one(work, blocks)
     shares = [(len(blocks) * i // CORES, len(blocks) * (i + 1) // CORES) for i in range(CORES)]
     (start, stop), *others = shares

@@ -29,24 +29,25 @@ Index = tuple[Any, ...]
 
 
 def largest(x: Array) -> Index:
-    """The index `k` of each row's largest entry: `x[k]` is that entry, without the last axis.
+    """The index `k` of each column's largest entry: `x[k]` is that entry.
 
-    >>> x = np.array([[1.0, 5.0], [7.0, 2.0]])
+    >>> x = np.array([[1.0, 7.0], [5.0, 2.0]])
     >>> x[largest(x)]
     array([5., 7.])
     """
-    return (*np.indices(x.shape[:-1], sparse=True), x.argmax(-1))
+    return (x.argmax(0), *np.indices(x.shape[1:], sparse=True))
 
 
 def sum_without(a: Array, k: Index) -> Array:
-    """`Σ_{i≠k} a_i`, kept as an axis of 1; `Σ a − a_k` would cancel where `a_k` is almost everything.
+    """`Σ_{i≠k} a_i` down the columns, `a` unchanged; `Σ a − a_k` would cancel where `a_k` is almost everything.
 
-    >>> sum_without(np.array([1.0, 1e-20]), (0,))
-    array([1.e-20])
+    >>> float(sum_without(np.array([1.0, 1e-20]), (0,)))
+    1e-20
     """
-    a = a.copy()
-    a[k] = 0
-    return a.sum(-1, keepdims=True)
+    a_k, a[k] = a[k], 0
+    total: Array = a.sum(0)
+    a[k] = a_k
+    return total
 
 
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
@@ -102,42 +103,44 @@ def sum_of_rows(a: Array) -> Array:
     return product(np.ones(len(a), a.dtype), a)
 
 
-def centre(delta: Array, s: Array, k: Index) -> None:
+def centre(delta: Array, w: Array, k: Index, one: Any) -> None:
     """`δ ← δ − μ`, in place, for `μ = Σ_j s_j δ_j` with `s_k = max s`: right to a few ULP of `Σ_j s_j |δ_i − δ_j|`.
 
-    The mean is that of `δ − δ_k`, so a constant `δ` becomes exact zeros. Rounded, it is no farther from `μ` than any
-    `δ_i` is: they are floats too.
+    `w = one · s`, so that where `s` is subnormal `w` is not. The mean is that of `δ − δ_k`, so a constant `δ` becomes
+    exact zeros. Rounded, it is no farther from `μ` than any `δ_i` is: they are floats too.
 
     >>> delta = np.array([1e9, 1e9])
-    >>> centre(delta, np.array([0.3, 0.7]), (1,))
+    >>> centre(delta, np.array([0.3, 0.7]), (1,), 1.0)
     >>> delta
     array([0., 0.])
     """
     with np.errstate(invalid="ignore"):
-        delta_k = delta[k][..., None]
+        delta_k = delta[k]
         d = delta_k - delta
-        delta -= delta_k - np.einsum("...i,...i", s, d)[..., None]
-        delta -= np.multiply(s, delta, out=d).sum(-1, keepdims=True)  # the rounding of the mean itself
+        delta -= delta_k - np.multiply(w, d, out=d).sum(0) / one
+        delta -= np.multiply(w, delta, out=d).sum(0) / one  # the rounding of the mean itself
 
 
-def exponentials(x: Array, x_k: Array) -> Array:
-    """`c eˣ` with one factor `c` for each row, such that `c exp(x_k)` for `x_k = max x` is far from every range's end.
+def exponentials(x: Array, x_k: Array, f: Array) -> None:
+    """`f = c eˣ` with one factor `c` for each column, such that that of `x_k = max x` is far from the range's end.
 
     Where all of `x` is, that is `eˣ`, of exact arguments. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`, with what the difference
     lost to rounding given back: exp magnifies it by the size of the exponent.
 
-    >>> f = exponentials(np.array([1000.0, 300.0]), np.array([1000.0]))
+    >>> f = np.empty(2)
+    >>> exponentials(np.array([1000.0, 300.0]), np.array(1000.0), f)
     >>> float(f[1] / f[0]) == float(np.exp(-700.0))
     True
     """
     edge = 600 if x.dtype == np.float64 else 60
     if -edge < x.min(initial=0) and x_k.max(initial=0) < edge:
-        return _exp(x)
-    d, lost = difference(x, x_k)
-    f = _exp(np.maximum(d, -edge)) * x.dtype.type(2.0**100) * _exp(np.minimum(d + edge, 0))
-    return f + f * lost
+        np.exp(x, out=f, dtype=np.float64, casting="same_kind")  # NumPy's exp of float32 is off by up to 2.4 ULP
+    else:
+        d, lost = difference(x, x_k)
+        f[...] = _exp(np.maximum(d, -edge)) * x.dtype.type(2.0**100) * _exp(np.minimum(d + edge, 0))
+        f += f * lost
 
 
 def _exp(x: Array) -> Array:
-    """eˣ by way of float64: NumPy's exp of float32 is off by up to 2.4 ULP."""
+    """eˣ by way of float64, as in `exponentials`."""
     return np.exp(double(x)).astype(x.dtype, copy=False)

@@ -4,12 +4,14 @@ In formulas `s` is the softmax and `ŷ = s(x)`. Where one probability is close t
 all their digits in `1 − ŷ_k`, in `log ŷ_k` and in the rounding of `x − max x`; `_parts` is what avoids it.
 """
 
+from collections.abc import Callable, Sequence
 from math import fsum
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
+from .blocks import in_blocks
 from .errorfree import Index, centre, exponentials, largest, product, sum_of_rows, sum_without
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
@@ -101,17 +103,39 @@ def linear_regression_vjp(delta: ArrayLike, w: ArrayLike, x: ArrayLike, y: Array
 SOFTMAX = Signature("softmax", "x", "(n)->(n)", positive="n")
 
 
-def _parts(x: Array) -> tuple[Array, Index, Array, Array]:
+# Below, arrays have the classes first: `x (n)`, or `x (n, batch)`.
+
+
+def _down_columns(formula: Callable[..., None], results: Sequence[Array], arguments: Sequence[Array]) -> None:
+    """`formula(*results, *arguments)` of a batch in blocks of its rows, each transposed: the classes come first.
+
+    Where they are few the block is copied, so that sums and maxima run over many examples at a time.
+    """
+    if arguments[0].ndim == 1:
+        return formula(*results, *arguments)
+    n = arguments[0].shape[-1]
+    ours = [rows(a) if a.ndim == arguments[0].ndim else a.reshape(-1) for a in (*results, *arguments)]
+
+    def work(block: slice) -> None:
+        columns = [a[block].T for a in ours]
+        if n < 32:
+            columns = [column.copy() for column in columns]
+        formula(*columns)
+        for a, column in zip(ours[: len(results)], columns if n < 32 else (), strict=False):
+            a[block] = column.T
+
+    return in_blocks(work, len(ours[0]), n, passes=16)
+
+
+def _parts(x: Array, f: Array) -> tuple[Index, Array, Array]:
     """`f = exp(x)` but for a factor, the index `k` of its largest entry, `others = Σ_{i≠k} f_i` and `g = sum(f)`.
 
     With them `1 − s_k` is `others / g` and `−log s_k` is `log1p(others / f_k)`: nothing is subtracted from 1.
     """
     k = largest(x)
-    f = exponentials(x, x[k][..., None])
-    f_k, f[k] = f[k], 0
-    others = f.sum(-1, keepdims=True)
-    f[k] = f_k
-    return f, k, others, f_k[..., None] + others
+    exponentials(x, x[k], f)
+    others = sum_without(f, k)
+    return k, others, f[k] + others
 
 
 def softmax(x: ArrayLike) -> Array:
@@ -124,8 +148,14 @@ def softmax(x: ArrayLike) -> Array:
     array([0.5, 0.5, 0. ])
     """
     (x,) = SOFTMAX.batched(x)
-    f, _, _, g = _parts(x)
-    return f / g
+    u = np.empty_like(x)
+    _down_columns(_softmax, [u], [x])
+    return u
+
+
+def _softmax(u: Array, x: Array) -> None:
+    _, _, g = _parts(x, u)
+    u /= g
 
 
 def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
@@ -137,7 +167,8 @@ def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
            [-0.25,  0.25]])
     """
     (x,) = SOFTMAX.single(x)
-    f, k, _, _ = _parts(x)
+    f = np.empty_like(x)
+    k, _, _ = _parts(x, f)
     others, g = (x.dtype.type(fsum(terms)) for terms in (np.delete(f, k), f))  # its error counts twice in s_i s_j
     s = f / g
     rest = 1 - s
@@ -152,13 +183,28 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
     (array([ 0.25, -0.25]),)
     """
     delta, x = SOFTMAX.pulled_back(delta, x)
-    s, k, _, g = _parts(x)
-    s /= g
-    dx = delta / 2  # halves: the difference of two huge cotangents must not overflow
-    centre(dx, s, k)
-    dx *= s
-    dx *= 2
+    dx = np.empty_like(x)
+    _down_columns(_softmax_vjp, [dx], [delta, x])
     return (dx,)
+
+
+def _units(delta: Array) -> tuple[Array, Array]:
+    """Powers of two: `one` lifts a probability above the subnormals, `half` keeps `one · δ` of each column in range."""
+    info, t = np.finfo(delta.dtype), delta.dtype.type
+    one = t(2.0 ** (info.nmant + 1))
+    return one, np.where(np.maximum(delta.max(0), -delta.min(0)) > info.max / one, t(0.5) / one, t(0.5))
+
+
+def _softmax_vjp(dx: Array, delta: Array, x: Array) -> None:
+    w = np.empty_like(x)
+    k, _, g = _parts(x, w)
+    one, half = _units(delta)
+    w *= one / g  # the probabilities, out of the reach of the subnormals: there each would lose half of itself
+    np.multiply(delta, half, out=dx)  # halves: the difference of two huge cotangents must not overflow
+    centre(dx, w, k, one)
+    dx *= w
+    dx /= one
+    dx /= half
 
 
 # ── Softmax with cross-entropy: u = L_SCE(x, y) = −sum(y ⊙ log s(x)) ────────────────────────────────────────────────
@@ -166,20 +212,20 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
 SOFTMAX_CROSS_ENTROPY = Signature("softmax_cross_entropy", "x y", "(n),(n)->()", positive="n")
 
 
-def _minus_log_softmax(x: Array, f: Array, k: Index, others: Array) -> Array:
+def _minus_log_softmax(cost: Array, x: Array, f: Array, k: Index, others: Array) -> None:
     """`−log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive."""
-    cost = x[k][..., None] - x
-    cost += np.log1p(others / f[k][..., None])
-    return cost
+    last = np.log1p(others / f[k])
+    np.subtract(x[k], x, out=cost)
+    cost += last
 
 
-def _slope(y: Array, f: Array, k: Index, others: Array, g: Array) -> Array:
-    """`Σ_j y_j ŷ_i − y_i`, and for the largest probability `ŷ_k Σ_{j≠k} y_j − y_k (1 − ŷ_k)`, where that cancels."""
-    y_hat, y_others = f / g, sum_without(y, k)
-    slope = (y[k][..., None] + y_others) * y_hat
-    slope -= y
-    slope[k] = y_hat[k] * y_others[..., 0] - y[k] * (others / g)[..., 0]
-    return slope
+def _slope(f: Array, y: Array, k: Index, y_others: Array, others: Array, g: Array) -> None:
+    """`f ← Σ_j y_j ŷ_i − y_i`, and where that cancels, for the largest, `ŷ_k Σ_{j≠k} y_j − y_k (1 − ŷ_k)`."""
+    y_k, f_k = y[k], f[k]
+    f /= g
+    f *= y_k + y_others
+    f -= y
+    f[k] = f_k / g * y_others - y_k * (others / g)
 
 
 def softmax_cross_entropy(x: ArrayLike, y: ArrayLike) -> Array:
@@ -192,11 +238,23 @@ def softmax_cross_entropy(x: ArrayLike, y: ArrayLike) -> Array:
     0.6931471805599453
     """
     x, y = SOFTMAX_CROSS_ENTROPY.batched(x, y)
-    f, k, others, _ = _parts(x)
-    cost = _minus_log_softmax(x, f, k, others)
-    cost[(cost == np.inf) & (y == 0)] = 0  # 0 · log 0 = 0
-    cost *= y
-    return cost.sum(-1)
+    return cross_entropy(x, y)
+
+
+def cross_entropy(x: Array, y: Array) -> Array:
+    """The same of arrays that have been checked."""
+    u = np.empty_like(x, shape=x.shape[:-1])
+    _down_columns(_cross_entropy, [u], [x, y])
+    return u[()]
+
+
+def _cross_entropy(u: Array, x: Array, y: Array) -> None:
+    f = np.empty_like(x)
+    k, others, _ = _parts(x, f)
+    _minus_log_softmax(f, x, f, k, others)
+    np.copyto(f, 0, where=(f == np.inf) & (y == 0))  # 0 · log 0 = 0
+    f *= y
+    f.sum(0, out=u)
 
 
 def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
@@ -207,8 +265,8 @@ def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row
     (array([-0.5,  0.5]), (1, 2))
     """
     x, y = SOFTMAX_CROSS_ENTROPY.single(x, y)
-    f, k, others, g = _parts(x)
-    return Row(_slope(y, f, k, others, g)), Row(_minus_log_softmax(x, f, k, others))
+    J_x, J_y = cross_entropy_vjp(x.dtype.type(1), x, y)
+    return Row(J_x), Row(J_y)
 
 
 def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -219,11 +277,24 @@ def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> t
     array([-1.92874985e-22,  1.92874985e-22])
     """
     delta, x, y = SOFTMAX_CROSS_ENTROPY.pulled_back(delta, x, y)
-    f, k, others, g = _parts(x)
-    dx, dy = _slope(y, f, k, others, g), _minus_log_softmax(x, f, k, others)
-    dx *= delta[..., None]
-    dy *= delta[..., None]
+    return cross_entropy_vjp(delta, x, y)
+
+
+def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """The same of arrays that have been checked."""
+    dx, dy = np.empty_like(x), np.empty_like(x)
+    _down_columns(_cross_entropy_vjp, [dx, dy], [x, y, delta])
     return dx, dy
+
+
+def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -> None:
+    k, others, g = _parts(x, dx)
+    dy[...] = y
+    y_others = sum_without(dy, k)
+    _minus_log_softmax(dy, x, dx, k, others)
+    _slope(dx, y, k, y_others, others, g)
+    dx *= delta
+    dy *= delta
 
 
 CROSS_ENTROPY = Operation(
@@ -250,7 +321,7 @@ def logistic_regression(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) 
     0.6931471805599453
     """
     W, x, b, y = LOGISTIC_REGRESSION.batched(W, x, b, y)
-    return softmax_cross_entropy(product(x, W.T) + b, y)
+    return cross_entropy(product(x, W.T) + b, y)
 
 
 def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) -> tuple[Row, Row, Row, Row]:
@@ -277,5 +348,5 @@ def logistic_regression_vjp(
     (array([0.]), array([-0.5,  0.5]))
     """
     delta, W, x, b, y = LOGISTIC_REGRESSION.pulled_back(delta, W, x, b, y)
-    delta, dy = softmax_cross_entropy_vjp(delta, product(x, W.T) + b, y)
+    delta, dy = cross_entropy_vjp(delta, product(x, W.T) + b, y)
     return product(rows(delta).T, rows(x)), product(delta, W), sum_of_rows(delta), dy

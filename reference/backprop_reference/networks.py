@@ -11,7 +11,7 @@ from .arguments import Array, Signature, rows
 from .errorfree import product, sum_of_rows
 from .functions import ScalarFunction, scalar_function
 from .jacobians import Row
-from .losses import CROSS_ENTROPY, softmax_cross_entropy, softmax_cross_entropy_vjp
+from .losses import CROSS_ENTROPY, cross_entropy, cross_entropy_vjp
 from .operation import Operation
 
 # ── Two-layer network: h¹ = g(W¹x + b¹), h² = W²h¹ + b², L = L_SCE(h², y) ───────────────────────────────────────────
@@ -33,7 +33,7 @@ def two_layer_network(
     """
     W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.batched(W1, b1, W2, b2, x, y)
     h1 = scalar_function(g, "two_layer_network").h(product(x, W1.T) + b1)
-    return softmax_cross_entropy(product(h1, W2.T) + b2, y)
+    return cross_entropy(product(h1, W2.T) + b2, y)
 
 
 def two_layer_network_jacobian(
@@ -72,7 +72,7 @@ def two_layer_network_vjp(
     delta, W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.pulled_back(delta, W1, b1, W2, b2, x, y)
     z1 = product(x, W1.T) + b1
     h1 = scalar_function(g, "two_layer_network").h(z1)
-    delta, dy = softmax_cross_entropy_vjp(delta, product(h1, W2.T) + b2, y)
+    delta, dy = cross_entropy_vjp(delta, product(h1, W2.T) + b2, y)
     db2, dW2 = sum_of_rows(delta), product(rows(delta).T, rows(h1))
     delta = product(delta, W2) * g.dh(z1)
     db1, dW1 = sum_of_rows(delta), product(rows(delta).T, rows(x))
@@ -178,7 +178,7 @@ def deep_network(functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> 
     0.6931471805599453
     """
     *parameters, x, y = network_signature(len(functions)).batched(*arguments)
-    return softmax_cross_entropy(_forward(functions, parameters, x)[1][-1], y)
+    return cross_entropy(_forward(functions, parameters, x)[1][-1], y)
 
 
 def deep_network_jacobian(functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> tuple[Row, ...]:
@@ -191,6 +191,6 @@ def deep_network_vjp(delta: ArrayLike, functions: Sequence[ScalarFunction], *arg
     """Algorithm 1 from `δ ← delta ∂L_SCE/∂hᴷ`; one cotangent per argument, in their order."""
     delta, *parameters, x, y = network_signature(len(functions)).pulled_back(delta, *arguments)
     z, h = _forward(functions, parameters, x)
-    delta, dy = softmax_cross_entropy_vjp(delta, h[-1], y)
+    delta, dy = cross_entropy_vjp(delta, h[-1], y)
     gradients, dx = _backward(delta, functions, parameters, z, h)
     return *(gradient for pair in gradients for gradient in pair), dx, dy
