@@ -228,7 +228,7 @@ def test_a_long_softmax_with_subnormal_probabilities(ahead, n, dtype):
         d = delta - delta[5]
         late = max(late, error((s * (d - (s * d).sum()))[at], truth, size))
     assert worst <= 6
-    assert late > 6 or len(ahead) == 2 or n == 50
+    assert late > 6 or len(ahead) == 2 or n < 1000
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
