@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import Array, rows
+from .blocks import BLOCK, in_blocks
 from .special import double
 
 
@@ -35,7 +36,7 @@ def largest(x: Array) -> Index:
     >>> x[largest(x)]
     array([5., 7.])
     """
-    return (x.argmax(0), *np.indices(x.shape[1:], sparse=True))
+    return (x.argmax(0), *(np.arange(size) for size in x.shape[1:]))
 
 
 def sum_without(a: Array, k: Index) -> Array:
@@ -65,9 +66,11 @@ def product(a: Array, b: Array) -> Array:
     array([100., 100.])
     """
     k, p = b.shape
+    if k <= MATRIX:
+        return a @ b
     m = prod(a.shape[:-1])
     vector = m == 1 or p == 1
-    if k <= (VECTOR if vector else MATRIX) or min(m, p) > WIDE:
+    if min(m, p) > WIDE or (vector and k <= VECTOR):
         return a @ b
     left = a.reshape(m, k)
     if m == 1 and b.T.flags.c_contiguous:
@@ -99,8 +102,30 @@ def sum_of_rows(a: Array) -> Array:
     >>> sum_of_rows(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     array([ 9., 12.])
     """
+    if a.ndim == 1:
+        return a.copy()
     a = rows(a)
     return product(np.ones(len(a), a.dtype), a)
+
+
+def sum_of_outer_products(delta: Array, x: Array) -> Array:
+    """`Σ δᵀ xᵀ` over all batch axes: the gradient by the matrix of `W x`.
+
+    >>> sum_of_outer_products(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    array([[3., 4.],
+           [6., 8.]])
+    """
+    if delta.ndim > 1:
+        return product(rows(delta).T, rows(x))
+    if len(delta) * len(x) <= BLOCK:
+        return np.multiply(delta[:, None], x)
+    result = np.empty((len(delta), len(x)), np.result_type(delta, x))
+
+    def work(block: slice) -> None:
+        np.multiply(delta[block, None], x, out=result[block])
+
+    in_blocks(work, len(delta), len(x))
+    return result
 
 
 def centre(delta: Array, w: Array, k: Index, one: Any) -> None:

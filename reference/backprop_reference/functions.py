@@ -97,7 +97,10 @@ def scalar_function(h: object, operation: str) -> ScalarFunction:
 
 def _entrywise(formula: Formula, x: Array, name: str) -> Array:
     with np.errstate(under="ignore"):  # 0 and subnormals are right answers
-        result = np.asarray(formula(x))
+        result = formula(x)
+        if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
+            return result if result is not x else x.copy()
+        result = np.asarray(result)
         if result.shape != x.shape:
             raise ValueError(f"{name}: expected a result of the argument's shape {x.shape}, got {result.shape}")
         return result.astype(x.dtype, casting="same_kind", copy=np.may_share_memory(result, x))

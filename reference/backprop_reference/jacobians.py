@@ -16,7 +16,7 @@ from typing import Any, Never
 import numpy as np
 
 from .arguments import Array, Shape, as_floating
-from .errorfree import product
+from .errorfree import product, sum_of_outer_products
 
 
 class Jacobian(ABC):
@@ -207,7 +207,7 @@ class BlockRow(Jacobian):
         return self.c.shape + self.x.shape
 
     def _pull_back(self, delta: Any) -> Array:
-        return np.outer(delta * self.c, self.x)
+        return sum_of_outer_products(delta * self.c, self.x)
 
     def todense(self) -> Array:
         dense = np.zeros(self.shape, np.result_type(self.c, self.x))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
 from .blocks import in_blocks
-from .errorfree import Index, centre, exponentials, largest, product, sum_of_rows, sum_without
+from .errorfree import Index, centre, exponentials, largest, product, sum_of_outer_products, sum_of_rows, sum_without
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
 
@@ -252,9 +252,15 @@ def _cross_entropy(u: Array, x: Array, y: Array) -> None:
     f = np.empty_like(x)
     k, others, _ = _parts(x, f)
     _minus_log_softmax(f, x, f, k, others)
-    np.copyto(f, 0, where=(f == np.inf) & (y == 0))  # 0 · log 0 = 0
-    f *= y
-    f.sum(0, out=u)
+    _weighted(u, f, y)
+
+
+def _weighted(u: Array, cost: Array, y: Array) -> None:
+    """`Σ_i y_i cost_i`, where 0 · log 0 = 0."""
+    if not cost.max(initial=0) < np.inf:
+        np.copyto(cost, 0, where=(cost == np.inf) & (y == 0))
+    cost *= y
+    cost.sum(0, out=u)
 
 
 def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
@@ -295,6 +301,22 @@ def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -
     _slope(dx, y, k, y_others, others, g)
     dx *= delta
     dy *= delta
+
+
+def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
+    """The loss and `∂u/∂x` in one go, of arrays that have been checked."""
+    u, dx = np.empty_like(x, shape=x.shape[:-1]), np.empty_like(x)
+    _down_columns(_cross_entropy_and_slope, [u, dx], [x, y])
+    return u[()], dx
+
+
+def _cross_entropy_and_slope(u: Array, dx: Array, x: Array, y: Array) -> None:
+    k, others, g = _parts(x, dx)
+    cost = y.copy()
+    y_others = sum_without(cost, k)
+    _minus_log_softmax(cost, x, dx, k, others)
+    _weighted(u, cost, y)
+    _slope(dx, y, k, y_others, others, g)
 
 
 CROSS_ENTROPY = Operation(
@@ -349,4 +371,4 @@ def logistic_regression_vjp(
     """
     delta, W, x, b, y = LOGISTIC_REGRESSION.pulled_back(delta, W, x, b, y)
     delta, dy = cross_entropy_vjp(delta, product(x, W.T) + b, y)
-    return product(rows(delta).T, rows(x)), product(delta, W), sum_of_rows(delta), dy
+    return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta), dy

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import Array, Signature, rows
-from .errorfree import product, sum_of_rows
+from .arguments import Array, Signature
+from .errorfree import product, sum_of_outer_products, sum_of_rows
 from .functions import ScalarFunction, scalar_function
 from .jacobians import BlockRow, Dense, Diagonal, ScaledIdentity
 
@@ -47,7 +47,7 @@ def matvec_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike) -> tuple[Array, Arr
     array([ 7., 10.])
     """
     delta, W, x = MATVEC.pulled_back(delta, W, x)
-    return product(rows(delta).T, rows(x)), product(delta, W)
+    return sum_of_outer_products(delta, x), product(delta, W)
 
 
 # ── Affine map: u = W x + b ─────────────────────────────────────────────────────────────────────────────────────────
@@ -87,7 +87,7 @@ def affine_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tu
     (array([ 7., 10.]), array([1., 2.]))
     """
     delta, W, x, b = AFFINE.pulled_back(delta, W, x, b)
-    return product(rows(delta).T, rows(x)), product(delta, W), sum_of_rows(delta)
+    return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta)
 
 
 # ── Activation: u = h(W x + b) ──────────────────────────────────────────────────────────────────────────────────────
@@ -135,4 +135,4 @@ def activation_vjp(
     """
     delta, W, x, b = ACTIVATION.pulled_back(delta, W, x, b)
     delta = delta * scalar_function(h, "activation").dh(product(x, W.T) + b)
-    return product(rows(delta).T, rows(x)), product(delta, W), sum_of_rows(delta)
+    return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta)
