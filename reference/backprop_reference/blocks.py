@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,38 +18,37 @@ BLOCK = 3 << 12  # entries: 96 kB in float64, a few of which fit a core's own ca
 MANY = 1 << 17  # entries from which a second thread pays
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-Work = Callable[[slice], None]
+Work = Callable[[Sequence[slice]], None]
 
 
 def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1) -> None:
-    """`work(block)` for slices that cover `range(length)`, each of about `BLOCK` entries in rows of `width`.
+    """`work(blocks)` for slices that cover `range(length)`, each of about `BLOCK` entries in rows of `width`.
 
-    `passes` is how often the work goes over a block: the more, the sooner a second thread pays.
+    Each thread gets a share of them, and may use its buffers again from block to block. `passes` is how often the work
+    goes over a block: the more, the sooner a second thread pays.
 
     >>> import numpy as np
     >>> x, y = np.arange(20_000.0), np.empty(20_000)
-    >>> def doubled(block):
-    ...     np.add(x[block], x[block], out=y[block])
+    >>> def doubled(blocks):
+    ...     for block in blocks:
+    ...         np.add(x[block], x[block], out=y[block])
     >>> in_blocks(doubled, len(x))
     >>> float(y[-1])
     39998.0
     """
     rows = max(BLOCK // max(width, 1), 1)
-    blocks = [slice(start, start + rows) for start in range(0, length, rows)]
-    if CORES == 1 or length * width * passes < MANY:
-        return _one_by_one(work, blocks)
-    shares = [(len(blocks) * i // CORES, len(blocks) * (i + 1) // CORES) for i in range(CORES)]
-    (start, stop), *others = shares
-    running = [_helpers(os.getpid()).submit(copy_context().run, _one_by_one, work, blocks[i:j]) for i, j in others]
-    _one_by_one(work, blocks[start:stop])
-    for share in running:
-        share.result()
+    blocks = [slice(start, min(start + rows, length)) for start in range(0, length, rows)]
+    if CORES == 1 or length * width * passes < MANY or len(blocks) < 2:
+        return work(blocks)
+    cuts = [len(blocks) * i // CORES for i in range(CORES + 1)]
+    shares = [blocks[i:j] for i, j in pairwise(cuts) if i < j]
+    running = [_helpers(os.getpid()).submit(copy_context().run, work, share) for share in shares[1:]]
+    try:
+        work(shares[0])
+    finally:
+        for share in running:
+            share.result()
     return None
-
-
-def _one_by_one(work: Work, blocks: Sequence[slice]) -> None:
-    for block in blocks:
-        work(block)
 
 
 @cache

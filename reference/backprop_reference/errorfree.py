@@ -1,5 +1,6 @@
 """The few tricks that buy the last digits, each named by the rounding error it removes."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -121,27 +122,28 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
         return np.multiply(delta[:, None], x)
     result = np.empty((len(delta), len(x)), np.result_type(delta, x))
 
-    def work(block: slice) -> None:
-        np.multiply(delta[block, None], x, out=result[block])
+    def work(blocks: Sequence[slice]) -> None:
+        for block in blocks:
+            np.multiply(delta[block, None], x, out=result[block])
 
     in_blocks(work, len(delta), len(x))
     return result
 
 
-def centre(delta: Array, w: Array, k: Index, one: Any) -> None:
+def centre(delta: Array, w: Array, k: Index, one: Any, d: Array) -> None:
     """`δ ← δ − μ`, in place, for `μ = Σ_j s_j δ_j` with `s_k = max s`: right to a few ULP of `Σ_j s_j |δ_i − δ_j|`.
 
-    `w = one · s`, so that where `s` is subnormal `w` is not. The mean is that of `δ − δ_k`, so a constant `δ` becomes
-    exact zeros. Rounded, it is no farther from `μ` than any `δ_i` is: they are floats too.
+    `w = one · s`, so that where `s` is subnormal `w` is not; `d` is a buffer. The mean is that of `δ − δ_k`, so a
+    constant `δ` becomes exact zeros. Rounded, it is no farther from `μ` than any `δ_i` is: they are floats too.
 
     >>> delta = np.array([1e9, 1e9])
-    >>> centre(delta, np.array([0.3, 0.7]), (1,), 1.0)
+    >>> centre(delta, np.array([0.3, 0.7]), (1,), 1.0, np.empty(2))
     >>> delta
     array([0., 0.])
     """
     with np.errstate(invalid="ignore"):
         delta_k = delta[k]
-        d = delta_k - delta
+        np.subtract(delta_k, delta, out=d)
         delta -= delta_k - np.multiply(w, d, out=d).sum(0) / one
         delta -= np.multiply(w, delta, out=d).sum(0) / one  # the rounding of the mean itself
 

@@ -14,7 +14,7 @@ array([-0.76159416,  0.        ,  0.76159416])
 exp log reciprocal negate square identity tanh sigmoid relu leaky_relu elu softplus silu gelu gelu_tanh
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -117,13 +117,14 @@ def _in_blocks(formula: Formula, x: Array) -> Any:
     result = np.empty_like(x)
     flat, into = x.reshape(-1), result.reshape(-1)
 
-    def work(block: slice) -> None:
-        if isinstance(formula, np.ufunc):
-            formula(flat[block], out=into[block])
-        else:
-            into[block] = formula(flat[block])
+    def work(blocks: Sequence[slice]) -> None:
+        for block in blocks:
+            if isinstance(formula, np.ufunc):
+                formula(flat[block], out=into[block])
+            else:
+                into[block] = formula(flat[block])
 
-    in_blocks(work, x.size)
+    in_blocks(work, x.size, passes=4)
     return result
 
 

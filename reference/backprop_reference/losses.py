@@ -103,28 +103,40 @@ def linear_regression_vjp(delta: ArrayLike, w: ArrayLike, x: ArrayLike, y: Array
 SOFTMAX = Signature("softmax", "x", "(n)->(n)", positive="n")
 
 
+FEW = 32  # classes
+
 # Below, arrays have the classes first: `x (n)`, or `x (n, batch)`.
 
 
-def _down_columns(formula: Callable[..., None], results: Sequence[Array], arguments: Sequence[Array]) -> None:
-    """`formula(*results, *arguments)` of a batch in blocks of its rows, each transposed: the classes come first.
+def _down_columns(
+    formula: Callable[..., None], results: Sequence[Array], arguments: Sequence[Array], spare: int = 0
+) -> None:
+    """`formula(*results, *between, *arguments)` of a batch in blocks of its rows, transposed: the classes come first.
 
-    Where they are few the block is copied, so that sums and maxima run over many examples at a time.
+    Where the classes are few, blocks are copied, so that sums and maxima run over many examples at a time. In between
+    are `spare` buffers like the first of the arguments.
     """
-    if arguments[0].ndim == 1:
-        return formula(*results, *arguments)
-    n = arguments[0].shape[-1]
-    ours = [rows(a) if a.ndim == arguments[0].ndim else a.reshape(-1) for a in (*results, *arguments)]
+    x = arguments[0]
+    if x.ndim == 1:
+        return formula(*results, *(np.empty_like(x) for _ in range(spare)), *arguments)
+    n, to = x.shape[-1], len(results)
+    wholes = [rows(a) if a.ndim == x.ndim else a.reshape(-1) for a in (*results, *arguments)]
 
-    def work(block: slice) -> None:
-        columns = [a[block].T for a in ours]
-        if n < 32:
-            columns = [column.copy() for column in columns]
-        formula(*columns)
-        for a, column in zip(ours[: len(results)], columns if n < 32 else (), strict=False):
-            a[block] = column.T
+    def work(blocks: Sequence[slice]) -> None:
+        width = blocks[0].stop - blocks[0].start
+        spares = [np.empty((n, width) if n < FEW else (width, n), x.dtype) for _ in range(spare)]
+        copies = [np.empty((*a.shape[1:], width), x.dtype) for a in wholes] if n < FEW else []
+        for block in blocks:
+            size = block.stop - block.start
+            between = [a[:, :size] if n < FEW else a[:size].T for a in spares]
+            columns = [a[..., :size] for a in copies] or [a[block].T for a in wholes]
+            for a, column in zip(wholes[to:], columns[to:] if n < FEW else (), strict=False):
+                column[...] = a[block].T
+            formula(*columns[:to], *between, *columns[to:])
+            for a, column in zip(wholes[:to], columns if n < FEW else (), strict=False):
+                a[block] = column.T
 
-    return in_blocks(work, len(ours[0]), n, passes=16)
+    return in_blocks(work, len(wholes[0]), n, passes=16) if wholes[0].size else None
 
 
 def _parts(x: Array, f: Array) -> tuple[Index, Array, Array]:
@@ -184,7 +196,7 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
     """
     delta, x = SOFTMAX.pulled_back(delta, x)
     dx = np.empty_like(x)
-    _down_columns(_softmax_vjp, [dx], [delta, x])
+    _down_columns(_softmax_vjp, [dx], [x, delta], spare=2)
     return (dx,)
 
 
@@ -195,13 +207,12 @@ def _units(delta: Array) -> tuple[Array, Array]:
     return one, np.where(np.maximum(delta.max(0), -delta.min(0)) > info.max / one, t(0.5) / one, t(0.5))
 
 
-def _softmax_vjp(dx: Array, delta: Array, x: Array) -> None:
-    w = np.empty_like(x)
+def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
     k, _, g = _parts(x, w)
     one, half = _units(delta)
     w *= one / g  # the probabilities, out of the reach of the subnormals: there each would lose half of itself
     np.multiply(delta, half, out=dx)  # halves: the difference of two huge cotangents must not overflow
-    centre(dx, w, k, one)
+    centre(dx, w, k, one, d)
     dx *= w
     dx /= one
     dx /= half
@@ -244,12 +255,11 @@ def softmax_cross_entropy(x: ArrayLike, y: ArrayLike) -> Array:
 def cross_entropy(x: Array, y: Array) -> Array:
     """The same of arrays that have been checked."""
     u = np.empty_like(x, shape=x.shape[:-1])
-    _down_columns(_cross_entropy, [u], [x, y])
+    _down_columns(_cross_entropy, [u], [x, y], spare=1)
     return u[()]
 
 
-def _cross_entropy(u: Array, x: Array, y: Array) -> None:
-    f = np.empty_like(x)
+def _cross_entropy(u: Array, f: Array, x: Array, y: Array) -> None:
     k, others, _ = _parts(x, f)
     _minus_log_softmax(f, x, f, k, others)
     _weighted(u, f, y)
@@ -306,13 +316,13 @@ def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -
 def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
     """The loss and `∂u/∂x` in one go, of arrays that have been checked."""
     u, dx = np.empty_like(x, shape=x.shape[:-1]), np.empty_like(x)
-    _down_columns(_cross_entropy_and_slope, [u, dx], [x, y])
+    _down_columns(_cross_entropy_and_slope, [u, dx], [x, y], spare=1)
     return u[()], dx
 
 
-def _cross_entropy_and_slope(u: Array, dx: Array, x: Array, y: Array) -> None:
+def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Array) -> None:
     k, others, g = _parts(x, dx)
-    cost = y.copy()
+    cost[...] = y
     y_others = sum_without(cost, k)
     _minus_log_softmax(cost, x, dx, k, others)
     _weighted(u, cost, y)
