@@ -77,10 +77,10 @@ def product(a: Array, b: Array) -> Array:
     if m == 1 and b.T.flags.c_contiguous:
         return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
     block = VECTOR if vector else MATRIX
-    whole = k - k % block
+    count, whole = k // block, k - k % block
     parts = np.empty((-(-k // block), m, p), np.result_type(a, b))
-    blocks = left[:, :whole].reshape(m, -1, block).swapaxes(0, 1), b[:whole].reshape(-1, block, p)
-    np.matmul(*blocks, out=parts[: k // block])
+    blocks = left[:, :whole].reshape(m, count, block).swapaxes(0, 1), b[:whole].reshape(count, block, p)
+    np.matmul(*blocks, out=parts[:count])
     if whole < k:
         np.matmul(left[:, whole:], b[whole:], out=parts[-1])
     while len(parts) > 1:
@@ -92,8 +92,8 @@ def product(a: Array, b: Array) -> Array:
 
 def _dots(W: Array, x: Array) -> Array:
     """`W x`, row by row."""
-    whole = len(x) - len(x) % DOT
-    parts = np.vecdot(W[:, :whole].reshape(len(W), -1, DOT), x[:whole].reshape(-1, DOT)).sum(-1)
+    count, whole = len(x) // DOT, len(x) - len(x) % DOT
+    parts = np.vecdot(W[:, :whole].reshape(len(W), count, DOT), x[:whole].reshape(count, DOT)).sum(-1)
     return parts + np.vecdot(W[:, whole:], x[whole:]) if whole else np.vecdot(W, x)
 
 
