@@ -40,16 +40,17 @@ def largest(x: Array) -> Index:
     return (x.argmax(0), *(np.arange(size) for size in x.shape[1:]))
 
 
-def sum_without(a: Array, k: Index) -> Array:
-    """`Σ_{i≠k} a_i` down the columns, `a` unchanged; `Σ a − a_k` would cancel where `a_k` is almost everything.
+def split_off(a: Array, k: Index) -> tuple[Array, Array]:
+    """`a_k` and `Σ_{i≠k} a_i` down the columns; `Σ a − a_k` would cancel where `a_k` is almost everything.
 
-    >>> float(sum_without(np.array([1.0, 1e-20]), (0,)))
-    1e-20
+    >>> a_k, others = split_off(np.array([1.0, 1e-20]), (0,))
+    >>> float(a_k), float(others)
+    (1.0, 1e-20)
     """
     a_k, a[k] = a[k], 0
-    total: Array = a.sum(0)
+    others: Array = a.sum(0)
     a[k] = a_k
-    return total
+    return a_k, others
 
 
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the

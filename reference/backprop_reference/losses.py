@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
 from .blocks import in_blocks
-from .errorfree import Index, centre, exponentials, largest, product, sum_of_outer_products, sum_of_rows, sum_without
+from .errorfree import Index, centre, exponentials, largest, product, split_off, sum_of_outer_products, sum_of_rows
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
 
@@ -136,18 +136,18 @@ def _down_columns(
             for a, column in zip(wholes[:to], columns if n < FEW else (), strict=False):
                 a[block] = column.T
 
-    return in_blocks(work, len(wholes[0]), n, passes=16) if wholes[0].size else None
+    width = n if n < FEW else n // 4  # without copies, more fits the cache
+    return in_blocks(work, len(wholes[0]), width, passes=16) if wholes[0].size else None
 
 
 def _parts(x: Array, f: Array) -> tuple[Index, Array, Array]:
-    """`f = exp(x)` but for a factor, the index `k` of its largest entry, `others = Σ_{i≠k} f_i` and `g = sum(f)`.
+    """`f = exp(x)` but for a factor, the index `k` of its largest entry, `f_k` and `others = Σ_{i≠k} f_i`.
 
-    With them `1 − s_k` is `others / g` and `−log s_k` is `log1p(others / f_k)`: nothing is subtracted from 1.
+    With them `1 − s_k` is `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
     exponentials(x, x[k], f)
-    others = sum_without(f, k)
-    return k, others, f[k] + others
+    return k, *split_off(f, k)
 
 
 def softmax(x: ArrayLike) -> Array:
@@ -166,8 +166,8 @@ def softmax(x: ArrayLike) -> Array:
 
 
 def _softmax(u: Array, x: Array) -> None:
-    _, _, g = _parts(x, u)
-    u /= g
+    _, f_k, others = _parts(x, u)
+    u /= f_k + others
 
 
 def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
@@ -208,9 +208,11 @@ def _units(delta: Array) -> tuple[Array, Array]:
 
 
 def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
-    k, _, g = _parts(x, w)
+    k, f_k, others = _parts(x, w)
     one, half = _units(delta)
-    w *= one / g  # the probabilities, out of the reach of the subnormals: there each would lose half of itself
+    w *= one / (
+        f_k + others
+    )  # the probabilities, out of the reach of the subnormals: there each would lose half of itself
     np.multiply(delta, half, out=dx)  # halves: the difference of two huge cotangents must not overflow
     centre(dx, w, k, one, d)
     dx *= w
@@ -223,16 +225,15 @@ def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
 SOFTMAX_CROSS_ENTROPY = Signature("softmax_cross_entropy", "x y", "(n),(n)->()", positive="n")
 
 
-def _minus_log_softmax(cost: Array, x: Array, f: Array, k: Index, others: Array) -> None:
+def _minus_log_softmax(cost: Array, x: Array, k: Index, f_k: Array, others: Array) -> None:
     """`−log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive."""
-    last = np.log1p(others / f[k])
     np.subtract(x[k], x, out=cost)
-    cost += last
+    cost += np.log1p(others / f_k)
 
 
-def _slope(f: Array, y: Array, k: Index, y_others: Array, others: Array, g: Array) -> None:
+def _slope(f: Array, y: Array, k: Index, f_k: Array, others: Array, y_k: Array, y_others: Array) -> None:
     """`f ← Σ_j y_j ŷ_i − y_i`, and where that cancels, for the largest, `ŷ_k Σ_{j≠k} y_j − y_k (1 − ŷ_k)`."""
-    y_k, f_k = y[k], f[k]
+    g = f_k + others
     f /= g
     f *= y_k + y_others
     f -= y
@@ -260,8 +261,8 @@ def cross_entropy(x: Array, y: Array) -> Array:
 
 
 def _cross_entropy(u: Array, f: Array, x: Array, y: Array) -> None:
-    k, others, _ = _parts(x, f)
-    _minus_log_softmax(f, x, f, k, others)
+    k, f_k, others = _parts(x, f)
+    _minus_log_softmax(f, x, k, f_k, others)
     _weighted(u, f, y)
 
 
@@ -304,11 +305,11 @@ def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -> None:
-    k, others, g = _parts(x, dx)
+    k, f_k, others = _parts(x, dx)
     dy[...] = y
-    y_others = sum_without(dy, k)
-    _minus_log_softmax(dy, x, dx, k, others)
-    _slope(dx, y, k, y_others, others, g)
+    y_k, y_others = split_off(dy, k)
+    _minus_log_softmax(dy, x, k, f_k, others)
+    _slope(dx, y, k, f_k, others, y_k, y_others)
     dx *= delta
     dy *= delta
 
@@ -321,12 +322,12 @@ def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Array) -> None:
-    k, others, g = _parts(x, dx)
+    k, f_k, others = _parts(x, dx)
     cost[...] = y
-    y_others = sum_without(cost, k)
-    _minus_log_softmax(cost, x, dx, k, others)
+    y_k, y_others = split_off(cost, k)
+    _minus_log_softmax(cost, x, k, f_k, others)
     _weighted(u, cost, y)
-    _slope(dx, y, k, y_others, others, g)
+    _slope(dx, y, k, f_k, others, y_k, y_others)
 
 
 CROSS_ENTROPY = Operation(
