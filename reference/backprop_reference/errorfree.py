@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import Array, rows
-from .blocks import BLOCK, in_blocks
+from .blocks import BLOCK, fresh, in_blocks
 from .special import double
 
 
@@ -121,7 +121,7 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
         return product(rows(delta).T, rows(x))
     if len(delta) * len(x) <= BLOCK:
         return np.multiply(delta[:, None], x)
-    result = np.empty((len(delta), len(x)), np.result_type(delta, x))
+    result = fresh(len(delta), len(x), np.result_type(delta, x))
 
     def work(blocks: Sequence[slice]) -> None:
         for block in blocks:
