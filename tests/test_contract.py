@@ -365,6 +365,11 @@ def test_empty_arrays_are_arrays():
     assert matvec(np.ones((2, 0)), []).tolist() == [0, 0]
     assert [d.shape for d in matvec_vjp([1.0, 1.0], np.ones((2, 0)), [])] == [(2, 0), (0,)]
     assert softmax(np.ones((0, 3))).shape == (0, 3)
+    for n in (3, 300, 3000):  # longer than the blocks in which sums are added
+        long, none = np.ones((2, n)), np.ones((0, n))
+        assert matvec(long, none).shape == (0, 2)
+        assert matvec(long[:0], long[0]).shape == (0,)
+        assert [d.tolist() for d in affine_vjp(none, long.T, none[:, :2], long[0])] == [[[0, 0]] * n, [], [0] * n]
     assert backpropagation([], [1.0, 2.0], [1.0, 4.0], OPERATIONS["squared_error"]).dx.tolist() == [0, -4]
 
 

@@ -14,12 +14,20 @@ from backprop_properties.trial import violations
 from backprop_properties.truth import BOUNDS, TRUTH_LAWS, bound_of, limit_of, questions, truth_point
 from backprop_reference import (
     OPERATIONS,
+    Layer,
+    activation,
+    activation_vjp,
     affine,
     affine_vjp,
+    backpropagation,
     dot,
+    identity,
     linear_regression_vjp,
+    logistic_regression,
     logistic_regression_vjp,
     matvec,
+    matvec_jacobian,
+    matvec_vjp,
     softmax,
     softmax_cross_entropy,
     softmax_cross_entropy_jacobian,
@@ -89,7 +97,6 @@ def test_no_bound_was_loosened():
         **{("function", q): (4, 0) for q in ("u", "J")},
         ("function", "d"): (5, 0),
         **{("sum", q): (4, 1) for q in ("u", "J", "d")},
-        ("sum", "long W x of equal terms"): (50_000, 0),
         ("softmax", "u"): (4, 0),
         ("softmax", "J"): (6, 0),
         ("softmax", "d"): (6, 0),
@@ -155,31 +162,111 @@ def test_derivatives_of_a_long_softmax(dtype):
     assert error(slope, certified.jacobian("softmax_cross_entropy", x, hot, at={0: at})[0]) <= 4
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_long_matrix_vector_product(dtype):
-    """BLAS adds in chains as long as it likes: equal terms reach 44 and 132 units, beyond 4 + log₂ n."""
-    draw = np.random.default_rng(3)
-    equal = BOUNDS["sum", "long W x of equal terms"].limit(LONG)
-    for W, limit in [(draw.normal(size=(1, LONG)), 4 + np.log2(LONG)), (np.full((1, LONG), 0.1), equal)]:
-        W, x = W.astype(dtype), np.ones(LONG, dtype)
-        truth, size = certified.value("dot", W[0], x), np.abs(W.astype(F64)).sum()
-        assert error(matvec(W, x)[0], truth, size) <= limit
-        assert error(affine(W, x, np.zeros(1, dtype))[0], truth, size) <= limit
+def equal_terms(k, dtype, rows=()):
+    """Of equal terms every rounding goes the same way: the worst that a chain of sums can meet. And their exact sum."""
+    c = dtype.type(np.random.default_rng(k).uniform(0.5, 1))
+    return np.full((*rows, k), c), certified.value("sum_reduction", np.full(k, c))
+
+
+LENGTHS = [64, 65, 96, 257, 1000, 4096, LONG]
+THIN = [(), (1,), (3,), (32,)]  # batches
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_parameters_of_a_long_batch(dtype):
+@pytest.mark.parametrize("batch", THIN, ids=str)
+@pytest.mark.parametrize("n", LENGTHS)
+def test_long_rows_and_columns_of_a_matrix(n, batch, dtype):
+    """`W x` sums over n, `δ W` over d: of a single example and of a batch, every way that a product with W is used."""
+    W, truth = equal_terms(n, dtype, (2,))
+    ones, zeros, limit = np.ones((*batch, n), dtype), np.zeros(2, dtype), 4 + np.log2(n)
+    forwards = [matvec(W, ones), affine(W, ones, zeros), activation(identity, W, ones, zeros)]
+    backwards = [
+        matvec_vjp(ones, W.T, ones[..., :2])[1],
+        affine_vjp(ones, W.T, ones[..., :2], np.zeros(n, dtype))[1],
+        activation_vjp(ones, identity, W.T, ones[..., :2], np.zeros(n, dtype))[1],
+    ]
+    for got in [*forwards, *backwards]:
+        assert max(error(entry, truth) for entry in np.unique(got)) <= limit
+    if not batch:
+        assert max(error(entry, truth) for entry in ones @ matvec_jacobian(W.T, ones[:2])[1]) <= limit
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", LENGTHS)
+def test_long_rows_of_a_network(n, dtype):
+    """Logits of long rows, in a loss: `L = log(1 + e⁻ᶻ)` has the slope `−s(−z)`, where an error of z shows as it is."""
+    W, _ = equal_terms(n, dtype, (2,))
+    c = W[0, 0]
+    W[1], one_hot = 0, np.array([0, 1], dtype)
+    x, b = np.full(n, 2.0 ** -np.ceil(np.log2(n)), dtype), np.zeros(2, dtype)  # z = n c / 2ᵏ, between ¼ and 1
+    z = float(c) * n * 2.0 ** -np.ceil(np.log2(n))
+    logistic, layers = np.log1p(np.exp(z)), [Layer(W, b, identity)]
+    eps, limit = np.finfo(dtype).eps, 8 + np.log2(n)
+    slope = 1 / (1 + np.exp(-z))
+    for loss in (logistic_regression(W, x, b, one_hot), backpropagation(layers, x, one_hot).loss):
+        assert abs(float(loss) - logistic) <= limit * eps * logistic
+    for dx in (logistic_regression_vjp(dtype.type(1), W, x, b, one_hot)[1], backpropagation(layers, x, one_hot).dx):
+        assert np.abs(dx.astype(F64) - slope * float(c)).max() <= limit * eps * slope * float(c)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [50, 400, 1000])
+@pytest.mark.parametrize("ahead", [[5], [5, 6]], ids=["one", "two"])
+def test_a_long_softmax_with_subnormal_probabilities(ahead, n, dtype):
+    """All but one or two are subnormal. They are summed before they are rounded to it; `Σ s_j δ_j` comes too late."""
+    draw, worst, late = np.random.default_rng(n), 0.0, 0.0
+    for _ in range(3):
+        x = draw.normal(size=n) - (735 if dtype == F64 else 99)
+        x[ahead] = np.linspace(0, -1, len(ahead))
+        x, delta, at = x.astype(dtype), draw.normal(size=n).astype(dtype), [0, 5, 6, n - 1]
+        s, tiny = softmax(x), np.finfo(dtype).smallest_normal
+        assert (s[[0, n - 1]] > 0).all()
+        assert (s[[0, n - 1]] < tiny).all()
+        size = scale("softmax", "vjp", delta, x, at={0: at})[0]
+        truth = certified.vjp("softmax", delta, x, at={0: at})[0]
+        worst = max(worst, error(softmax_vjp(delta, x)[0][at], truth, size))
+        d = delta - delta[5]
+        late = max(late, error((s * (d - (s * d).sum()))[at], truth, size))
+    assert worst <= 6
+    assert late > 6 or len(ahead) == 2 or n < 1000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 1), (3, 2), (1, 40), (40, 8)], ids=str)
+@pytest.mark.parametrize("n", LENGTHS)
+def test_parameters_of_a_long_batch(n, shape, dtype):
     """A gradient that is summed over the batch is a sum: of 100,000 equal terms, `sum(0)` would lose four digits."""
-    delta, x = np.full((LONG, 2), 0.1, dtype), np.ones((LONG, 1), dtype)
-    limit, truth = 4 + np.log2(LONG), certified.value("sum_reduction", delta[:, 0])
-    db = affine_vjp(delta, np.ones((2, 1), dtype), x, np.zeros(2, dtype))[2]
-    assert error(db[0], truth) <= limit < error(delta.sum(0)[0], truth)
-    w, half = np.ones(1, dtype), np.full(LONG, 0.5, dtype)
-    dw = linear_regression_vjp(np.full(LONG, 0.1, dtype), w, x, half)[0]  # 2δ(1 − ½) = δ
+    delta, truth = equal_terms(n, dtype, shape[:1])
+    delta, x, W = np.ascontiguousarray(delta.T), np.ones((n, shape[1]), dtype), np.ones(shape, dtype)
+    limit, b = 4 + np.log2(n), np.zeros(shape[0], dtype)
+    found = [
+        matvec_vjp(delta, W, x)[:1],
+        affine_vjp(delta, W, x, b)[::2],
+        activation_vjp(delta, identity, W, x, b)[::2],
+    ]
+    for got in sum(found, ()):
+        assert max(error(entry, truth) for entry in np.unique(got)) <= limit
+    w, half = np.ones(1, dtype), np.full(n, 0.5, dtype)
+    dw = linear_regression_vjp(delta[:, 0], w, x[:, :1], half)[0]  # 2δ(1 − ½) = δ
     assert error(dw[0], truth) <= limit
-    y = np.tile(np.array([1, 0], dtype), (LONG, 1))
-    db = logistic_regression_vjp(np.full(LONG, 0.2, dtype), np.zeros((2, 1), dtype), x, np.zeros(2, dtype), y)[2]
-    assert error(-db[0], certified.value("sum_reduction", np.full(LONG, 0.2, dtype) / 2)) <= limit
+    y = np.tile(np.array([1, 0], dtype), (n, 1))
+    half_truth = certified.value("sum_reduction", delta[:, 0] / 2)
+    dW, _, db, _ = logistic_regression_vjp(delta[:, 0], np.zeros((2, 1), dtype), x[:, :1], np.zeros(2, dtype), y)
+    layers = [Layer(np.zeros((2, 1), dtype), np.zeros(2, dtype), identity)]
+    dW0, db0 = backpropagation(layers, x[:, :1], y).layers[0]
+    assert error(-db[0], half_truth) <= limit
+    assert error(-dW[0, 0], half_truth) <= limit
+    assert -dW0[0, 0] == -db0[0] == n / 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_plain_sums_of_equal_terms_are_beyond_the_bound(dtype):
+    """What the blocks are for: BLAS's chains and `sum(0)` break the bound that the reference keeps."""
+    terms, truth = equal_terms(LONG, dtype, (40,))
+    limit, ones = 4 + np.log2(LONG), np.ones((40, LONG), dtype)
+    plain = [np.ones(LONG, dtype) @ np.ascontiguousarray(terms.T), terms[:1] @ ones[0], (terms @ ones.T)[0]]
+    assert max(error(got[0], truth) for got in plain) > limit
+    assert error(np.ascontiguousarray(terms.T).sum(0)[0], truth) > limit
 
 
 def test_sums_of_rows():

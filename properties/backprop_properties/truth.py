@@ -64,12 +64,6 @@ BOUNDS: Mapping[tuple[str, str], Bound] = {
     ("sum", "u"): _SUM,
     ("sum", "J"): _SUM,
     ("sum", "d"): _SUM,
-    ("sum", "long W x of equal terms"): Bound(
-        50_000,
-        0,
-        CONDITION,
-        "n/2 at n = 10⁵, what any order of adding keeps: BLAS's chains are its own; 44 and 132 seen",
-    ),
     ("softmax", "u"): Bound(4, 0, ULP, "exp, one sum of positive terms, one division"),
     ("softmax", "J"): Bound(6, 0, ULP, "s_i (1 − s_i) and s_i s_j, the complement summed and not subtracted"),
     ("softmax", "d"): Bound(6, 0, CONDITION, "of s_i Σ_j s_j |δ_i − δ_j|: a constant δ gives exact zeros"),

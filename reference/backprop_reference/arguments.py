@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 Array = NDArray[Any]  # float32 or float64
 Shape = tuple[int, ...]
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Of each argument: its place, that of an earlier one with the same shape, whether it is a parameter, its letters.
+Core = tuple[int, int | None, bool, tuple[str, ...]]
+
+_FLOATS = _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def as_floating(value: object, name: str) -> Array:
@@ -66,13 +69,17 @@ class Signature:
         self.text = text
         *self.inputs, self.output = [tuple(re.findall(r"\w+", core)) for core in re.findall(r"\(([^)]*)\)", text)]
         self.positive = positive.split()
+        self._forward = _plan(self.arguments, self.inputs)
+        self._backward = _plan((*self.arguments, "delta"), [*self.inputs, self.output])
 
     def __repr__(self) -> str:
         return f"Signature({self.operation!r}, {' '.join(self.arguments)!r}, {self.text!r})"
 
     def batched(self, *values: object) -> list[Array]:
         """The arguments, checked; data may carry batch axes."""
-        return self._checked(self.arguments, self.inputs, values, batches=True)
+        return self._as_they_are(self._forward, values) or self._checked(
+            self.arguments, self.inputs, values, batches=True
+        )
 
     def single(self, *values: object) -> list[Array]:
         """The arguments of a single example, checked."""
@@ -80,10 +87,52 @@ class Signature:
 
     def pulled_back(self, delta: object, *values: object) -> list[Array]:
         """The cotangent, of the output's shape, and the arguments, checked; data and cotangent may carry batch axes."""
-        *arrays, cotangent = self._checked(
+        *arrays, cotangent = self._as_they_are(self._backward, (*values, delta)) or self._checked(
             (*self.arguments, "delta"), [*self.inputs, self.output], (*values, delta), batches=True
         )
         return [cotangent, *arrays]
+
+    def _as_they_are(self, cores: list[Core], values: tuple[Any, ...]) -> list[Array]:
+        """`values`, if they are C-contiguous arrays of one float dtype that fit, as in most calls; else nothing.
+
+        A quick yes: what it does not know goes to `_checked`, which converts or explains.
+        """
+        dtype = values[0].dtype if values and type(values[0]) is np.ndarray else None
+        if (dtype is not _DOUBLE and dtype is not _SINGLE) or len(values) != len(cores):
+            return []
+        arrays, shapes = list(values), []
+        sizes: dict[str, int] = {}
+        batch = None
+        for i, like, parameter, core in cores:
+            a = values[i]
+            if type(a) is not np.ndarray:
+                if core or type(a) is not dtype.type:
+                    return []
+                a = arrays[i] = np.asarray(a)
+            if a.dtype is not dtype or not a.flags.c_contiguous:
+                return []
+            shape = a.shape
+            shapes.append(shape)
+            if like is not None:
+                if shape != shapes[like]:
+                    return []
+                continue
+            axes = len(shape) - len(core)
+            if axes < 0 or (parameter and axes > 0):
+                return []
+            if not parameter:
+                if batch is None:
+                    batch = shape[:axes]
+                elif shape[:axes] != batch:
+                    return []
+            for letter in core:
+                if sizes.setdefault(letter, shape[axes]) != shape[axes]:
+                    return []
+                axes += 1
+        for letter in self.positive:
+            if sizes[letter] == 0:
+                return []
+        return arrays
 
     def _checked(
         self, names: tuple[str, ...], cores: list[tuple[str, ...]], values: tuple[object, ...], batches: bool
@@ -123,6 +172,12 @@ class Signature:
         return (
             f"{self.operation}: {name} must have shape {_show(core)}{' with ' * bool(known)}{known}, got {_show(got)}"
         )
+
+
+def _plan(names: tuple[str, ...], cores: list[tuple[str, ...]]) -> list[Core]:
+    arguments = [(name[0] in "Wbw", core) for name, core in zip(names, cores, strict=True)]
+    firsts = [arguments.index(argument) for argument in arguments]
+    return [(i, first if first < i else None, *arguments[i]) for i, first in enumerate(firsts)]
 
 
 def _show(shape: tuple[object, ...]) -> str:

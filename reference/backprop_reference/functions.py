@@ -14,14 +14,17 @@ array([-0.76159416,  0.        ,  0.76159416])
 exp log reciprocal negate square identity tanh sigmoid relu leaky_relu elu softplus silu gelu gelu_tanh
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from backprop_reference.arguments import Array, as_floating
+from backprop_reference.blocks import BLOCK, in_blocks
 from backprop_reference.special import (
+    bell,
     double,
     exp_of_minus_half_square,
     gaussian_tail_ratio,
@@ -94,18 +97,38 @@ def scalar_function(h: object, operation: str) -> ScalarFunction:
 
 def _entrywise(formula: Formula, x: Array, name: str) -> Array:
     with np.errstate(under="ignore"):  # 0 and subnormals are right answers
-        result = np.asarray(formula(x))
+        result = formula(x)
+        if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
+            return result if result is not x else x.copy()
+        result = np.asarray(result)
         if result.shape != x.shape:
             raise ValueError(f"{name}: expected a result of the argument's shape {x.shape}, got {result.shape}")
         return result.astype(x.dtype, casting="same_kind", copy=np.may_share_memory(result, x))
 
 
+def _built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
+    """One of this file's own functions, which may be asked block by block, and from several threads."""
+    return ScalarFunction(name, partial(_in_blocks, h), partial(_in_blocks, derivative))
+
+
+def _in_blocks(formula: Formula, x: Array) -> Any:
+    if x.size <= BLOCK:
+        return formula(x) if x.ndim else formula(x[None])[0]
+    result = np.empty_like(x)
+    flat, into = x.reshape(-1), result.reshape(-1)
+
+    def work(blocks: Sequence[slice]) -> None:
+        for block in blocks:
+            if isinstance(formula, np.ufunc):
+                formula(flat[block], out=into[block])
+            else:
+                into[block] = formula(flat[block])
+
+    in_blocks(work, x.size, passes=4)
+    return result
+
+
 # ---- exp, log, reciprocal, negate, square, identity: slides 7-12 ----------------------------------------------------
-
-
-def _exp(x: Array) -> Any:
-    """eˣ."""
-    return np.exp(double(x))
 
 
 def _log(x: Array) -> Any:
@@ -133,12 +156,12 @@ def _minus_one(x: Array) -> Any:
     return np.clip(x, -1, -1)
 
 
-exp = ScalarFunction("exp", _exp, _exp)
-log = ScalarFunction("log", _log, np.reciprocal)
-reciprocal = ScalarFunction("reciprocal", np.reciprocal, _reciprocal_derivative)
-negate = ScalarFunction("negate", np.negative, _minus_one)
-square = ScalarFunction("square", np.square, _twice)
-identity = ScalarFunction("identity", np.copy, _one)
+exp = _built_in("exp", np.exp, np.exp)
+log = _built_in("log", _log, np.reciprocal)
+reciprocal = _built_in("reciprocal", np.reciprocal, _reciprocal_derivative)
+negate = _built_in("negate", np.negative, _minus_one)
+square = _built_in("square", np.square, _twice)
+identity = _built_in("identity", np.positive, _one)
 
 
 # ---- tanh, sigmoid --------------------------------------------------------------------------------------------------
@@ -146,9 +169,8 @@ identity = ScalarFunction("identity", np.copy, _one)
 
 def _tanh_derivative(x: Array) -> Any:
     """1 - tanh² x = 4 / (2 + e²ˣ + e⁻²ˣ): nothing cancels."""
-    w, f = split_exponent(-2 * np.minimum(np.abs(double(x)), 400))
-    e = np.exp(-w)
-    return 4 / (e + (2 + 1 / e)) * f
+    with np.errstate(over="ignore"):
+        return bell(2 * np.abs(double(x)), 4)
 
 
 def _sigmoid(x: Array) -> Any:
@@ -159,13 +181,11 @@ def _sigmoid(x: Array) -> Any:
 
 def _sigmoid_derivative(x: Array) -> Any:
     """s(1 - s) = 1 / (2 + eˣ + e⁻ˣ): nothing cancels."""
-    w, f = split_exponent(-np.abs(double(x)))
-    e = np.exp(-w)
-    return 1 / (e + (2 + 1 / e)) * f
+    return bell(np.abs(double(x)), 1)
 
 
-tanh = ScalarFunction("tanh", np.tanh, _tanh_derivative)
-sigmoid = ScalarFunction("sigmoid", _sigmoid, _sigmoid_derivative)
+tanh = _built_in("tanh", np.tanh, _tanh_derivative)
+sigmoid = _built_in("sigmoid", _sigmoid, _sigmoid_derivative)
 
 
 # ---- relu and its smooth relatives ----------------------------------------------------------------------------------
@@ -177,8 +197,10 @@ def _relu(x: Array) -> Any:
 
 
 def _relu_derivative(x: Array) -> Any:
-    """1 for x > 0, else 0."""
-    return np.sign(np.maximum(x, 0))
+    """1 for x > 0, else 0, and NaN for NaN."""
+    slope = np.array(x > 0, x.dtype)
+    np.copyto(slope, x, where=np.isnan(x))
+    return slope
 
 
 def _leaky_relu(x: Array) -> Any:
@@ -209,9 +231,9 @@ def _softplus(x: Array) -> Any:
 
 
 relu = ScalarFunction("relu", _relu, _relu_derivative)
-leaky_relu = ScalarFunction("leaky_relu", _leaky_relu, _leaky_relu_derivative)
-elu = ScalarFunction("elu", _elu, _elu_derivative)
-softplus = ScalarFunction("softplus", _softplus, _sigmoid)
+leaky_relu = _built_in("leaky_relu", _leaky_relu, _leaky_relu_derivative)
+elu = _built_in("elu", _elu, _elu_derivative)
+softplus = _built_in("softplus", _softplus, _sigmoid)
 
 
 # ---- silu, gelu, gelu_tanh: x times a distribution function ---------------------------------------------------------
@@ -270,9 +292,9 @@ def _gelu_tanh_derivative(x: Array) -> Any:
     return (1 + x * gelu_cubic_slope(x) + grown) / (e + (2 + grown - e * rest)) * f  # as in _gelu_tanh
 
 
-silu = ScalarFunction("silu", _silu, _silu_derivative)
-gelu = ScalarFunction("gelu", _gelu, _gelu_derivative)
-gelu_tanh = ScalarFunction("gelu_tanh", _gelu_tanh, _gelu_tanh_derivative)
+silu = _built_in("silu", _silu, _silu_derivative)
+gelu = _built_in("gelu", _gelu, _gelu_derivative)
+gelu_tanh = _built_in("gelu_tanh", _gelu_tanh, _gelu_tanh_derivative)
 
 
 # ---- all of them, by name -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any, Never
 import numpy as np
 
 from .arguments import Array, Shape, as_floating
+from .errorfree import product, sum_of_outer_products
 
 
 class Jacobian(ABC):
@@ -127,7 +128,7 @@ class Dense(Jacobian):
         return self.M.shape[1:]
 
     def _pull_back(self, delta: Any) -> Array:
-        return delta @ self.M
+        return product(delta, self.M)
 
     def todense(self) -> Array:
         return self.M.copy()
@@ -206,7 +207,7 @@ class BlockRow(Jacobian):
         return self.c.shape + self.x.shape
 
     def _pull_back(self, delta: Any) -> Array:
-        return np.outer(delta * self.c, self.x)
+        return sum_of_outer_products(delta * self.c, self.x)
 
     def todense(self) -> Array:
         dense = np.zeros(self.shape, np.result_type(self.c, self.x))
@@ -237,7 +238,7 @@ class DiagonalMinusOuter(Jacobian):
         return self.s.shape
 
     def _pull_back(self, delta: Any) -> Array:
-        return delta * self.s - (delta @ self.s) * self.s
+        return delta * self.s - (delta * self.s).sum() * self.s
 
     def todense(self) -> Array:
         dense = -np.outer(self.s, self.s)

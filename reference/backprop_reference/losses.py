@@ -4,13 +4,15 @@ In formulas `s` is the softmax and `ŷ = s(x)`. Where one probability is close t
 all their digits in `1 − ŷ_k`, in `log ŷ_k` and in the rounding of `x − max x`; `_parts` is what avoids it.
 """
 
+from collections.abc import Callable, Sequence
 from math import fsum
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .errorfree import Index, centre, exponentials, largest, sum_of_rows, sum_without
+from .blocks import in_blocks
+from .errorfree import Index, centre, exponentials, largest, product, split_off, sum_of_outer_products, sum_of_rows
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
 
@@ -49,7 +51,9 @@ def squared_error_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Arr
     (array([-4., -6.]), array([4., 6.]))
     """
     delta, x, y = SQUARED_ERROR.pulled_back(delta, x, y)
-    dx = 2 * (delta[..., None] * (x - y))
+    dx = x - y
+    dx *= delta[..., None]
+    dx *= 2
     return dx, -dx
 
 
@@ -99,17 +103,51 @@ def linear_regression_vjp(delta: ArrayLike, w: ArrayLike, x: ArrayLike, y: Array
 SOFTMAX = Signature("softmax", "x", "(n)->(n)", positive="n")
 
 
-def _parts(x: Array) -> tuple[Array, Index, Array, Array]:
-    """`f = exp(x)` but for a factor, the index `k` of its largest entry, `others = Σ_{i≠k} f_i` and `g = sum(f)`.
+FEW = 32  # classes
 
-    With them `1 − s_k` is `others / g` and `−log s_k` is `log1p(others / f_k)`: nothing is subtracted from 1.
+# Below, arrays have the classes first: `x (n)`, or `x (n, batch)`.
+
+
+def _down_columns(
+    formula: Callable[..., None], results: Sequence[Array], arguments: Sequence[Array], spare: int = 0
+) -> None:
+    """`formula(*results, *between, *arguments)` of a batch in blocks of its rows, transposed: the classes come first.
+
+    Where the classes are few, blocks are copied, so that sums and maxima run over many examples at a time. In between
+    are `spare` buffers like the first of the arguments.
+    """
+    x = arguments[0]
+    if x.ndim == 1:
+        return formula(*results, *(np.empty_like(x) for _ in range(spare)), *arguments)
+    n, to = x.shape[-1], len(results)
+    wholes = [rows(a) if a.ndim == x.ndim else a.reshape(-1) for a in (*results, *arguments)]
+
+    def work(blocks: Sequence[slice]) -> None:
+        width = blocks[0].stop - blocks[0].start
+        spares = [np.empty((n, width) if n < FEW else (width, n), x.dtype) for _ in range(spare)]
+        copies = [np.empty((*a.shape[1:], width), x.dtype) for a in wholes] if n < FEW else []
+        for block in blocks:
+            size = block.stop - block.start
+            between = [a[:, :size] if n < FEW else a[:size].T for a in spares]
+            columns = [a[..., :size] for a in copies] or [a[block].T for a in wholes]
+            for a, column in zip(wholes[to:], columns[to:] if n < FEW else (), strict=False):
+                column[...] = a[block].T
+            formula(*columns[:to], *between, *columns[to:])
+            for a, column in zip(wholes[:to], columns if n < FEW else (), strict=False):
+                a[block] = column.T
+
+    width = n if n < FEW else n // 4  # without copies, more fits the cache
+    return in_blocks(work, len(wholes[0]), width, passes=16) if wholes[0].size else None
+
+
+def _parts(x: Array, f: Array) -> tuple[Index, Array, Array]:
+    """`f = exp(x)` but for a factor, the index `k` of its largest entry, `f_k` and `others = Σ_{i≠k} f_i`.
+
+    With them `1 − s_k` is `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
-    f = exponentials(x, x[k][..., None])
-    f_k, f[k] = f[k], 0
-    others = f.sum(-1, keepdims=True)
-    f[k] = f_k
-    return f, k, others, f_k[..., None] + others
+    exponentials(x, x[k], f)
+    return k, *split_off(f, k)
 
 
 def softmax(x: ArrayLike) -> Array:
@@ -122,8 +160,14 @@ def softmax(x: ArrayLike) -> Array:
     array([0.5, 0.5, 0. ])
     """
     (x,) = SOFTMAX.batched(x)
-    f, _, _, g = _parts(x)
-    return f / g
+    u = np.empty_like(x)
+    _down_columns(_softmax, [u], [x])
+    return u
+
+
+def _softmax(u: Array, x: Array) -> None:
+    _, f_k, others = _parts(x, u)
+    u /= f_k + others
 
 
 def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
@@ -135,7 +179,8 @@ def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
            [-0.25,  0.25]])
     """
     (x,) = SOFTMAX.single(x)
-    f, k, _, _ = _parts(x)
+    f = np.empty_like(x)
+    k, _, _ = _parts(x, f)
     others, g = (x.dtype.type(fsum(terms)) for terms in (np.delete(f, k), f))  # its error counts twice in s_i s_j
     s = f / g
     rest = 1 - s
@@ -150,13 +195,29 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
     (array([ 0.25, -0.25]),)
     """
     delta, x = SOFTMAX.pulled_back(delta, x)
-    s, k, _, g = _parts(x)
-    s /= g
-    dx = delta / 2  # halves: the difference of two huge cotangents must not overflow
-    centre(dx, s, k)
-    dx *= s
-    dx *= 2
+    dx = np.empty_like(x)
+    _down_columns(_softmax_vjp, [dx], [x, delta], spare=2)
     return (dx,)
+
+
+def _units(delta: Array) -> tuple[Array, Array]:
+    """Powers of two: `one` lifts a probability above the subnormals, `half` keeps `one · δ` of each column in range."""
+    info, t = np.finfo(delta.dtype), delta.dtype.type
+    one = t(2.0 ** (info.nmant + 1))
+    return one, np.where(np.maximum(delta.max(0), -delta.min(0)) > info.max / one, t(0.5) / one, t(0.5))
+
+
+def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
+    k, f_k, others = _parts(x, w)
+    one, half = _units(delta)
+    w *= one / (
+        f_k + others
+    )  # the probabilities, out of the reach of the subnormals: there each would lose half of itself
+    np.multiply(delta, half, out=dx)  # halves: the difference of two huge cotangents must not overflow
+    centre(dx, w, k, one, d)
+    dx *= w
+    dx /= one
+    dx /= half
 
 
 # ── Softmax with cross-entropy: u = L_SCE(x, y) = −sum(y ⊙ log s(x)) ────────────────────────────────────────────────
@@ -164,20 +225,19 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
 SOFTMAX_CROSS_ENTROPY = Signature("softmax_cross_entropy", "x y", "(n),(n)->()", positive="n")
 
 
-def _minus_log_softmax(x: Array, f: Array, k: Index, others: Array) -> Array:
+def _minus_log_softmax(cost: Array, x: Array, k: Index, f_k: Array, others: Array) -> None:
     """`−log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive."""
-    cost = x[k][..., None] - x
-    cost += np.log1p(others / f[k][..., None])
-    return cost
+    np.subtract(x[k], x, out=cost)
+    cost += np.log1p(others / f_k)
 
 
-def _slope(y: Array, f: Array, k: Index, others: Array, g: Array) -> Array:
-    """`Σ_j y_j ŷ_i − y_i`, and for the largest probability `ŷ_k Σ_{j≠k} y_j − y_k (1 − ŷ_k)`, where that cancels."""
-    y_hat, y_others = f / g, sum_without(y, k)
-    slope = (y[k][..., None] + y_others) * y_hat
-    slope -= y
-    slope[k] = y_hat[k] * y_others[..., 0] - y[k] * (others / g)[..., 0]
-    return slope
+def _slope(f: Array, y: Array, k: Index, f_k: Array, others: Array, y_k: Array, y_others: Array) -> None:
+    """`f ← Σ_j y_j ŷ_i − y_i`, and where that cancels, for the largest, `ŷ_k Σ_{j≠k} y_j − y_k (1 − ŷ_k)`."""
+    g = f_k + others
+    f /= g
+    f *= y_k + y_others
+    f -= y
+    f[k] = f_k / g * y_others - y_k * (others / g)
 
 
 def softmax_cross_entropy(x: ArrayLike, y: ArrayLike) -> Array:
@@ -190,11 +250,28 @@ def softmax_cross_entropy(x: ArrayLike, y: ArrayLike) -> Array:
     0.6931471805599453
     """
     x, y = SOFTMAX_CROSS_ENTROPY.batched(x, y)
-    f, k, others, _ = _parts(x)
-    cost = _minus_log_softmax(x, f, k, others)
-    cost[(cost == np.inf) & (y == 0)] = 0  # 0 · log 0 = 0
+    return cross_entropy(x, y)
+
+
+def cross_entropy(x: Array, y: Array) -> Array:
+    """The same of arrays that have been checked."""
+    u = np.empty_like(x, shape=x.shape[:-1])
+    _down_columns(_cross_entropy, [u], [x, y], spare=1)
+    return u[()]
+
+
+def _cross_entropy(u: Array, f: Array, x: Array, y: Array) -> None:
+    k, f_k, others = _parts(x, f)
+    _minus_log_softmax(f, x, k, f_k, others)
+    _weighted(u, f, y)
+
+
+def _weighted(u: Array, cost: Array, y: Array) -> None:
+    """`Σ_i y_i cost_i`, where 0 · log 0 = 0."""
+    if not cost.max(initial=0) < np.inf:
+        np.copyto(cost, 0, where=(cost == np.inf) & (y == 0))
     cost *= y
-    return cost.sum(-1)
+    cost.sum(0, out=u)
 
 
 def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
@@ -205,8 +282,8 @@ def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row
     (array([-0.5,  0.5]), (1, 2))
     """
     x, y = SOFTMAX_CROSS_ENTROPY.single(x, y)
-    f, k, others, g = _parts(x)
-    return Row(_slope(y, f, k, others, g)), Row(_minus_log_softmax(x, f, k, others))
+    J_x, J_y = cross_entropy_vjp(x.dtype.type(1), x, y)
+    return Row(J_x), Row(J_y)
 
 
 def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -217,11 +294,40 @@ def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> t
     array([-1.92874985e-22,  1.92874985e-22])
     """
     delta, x, y = SOFTMAX_CROSS_ENTROPY.pulled_back(delta, x, y)
-    f, k, others, g = _parts(x)
-    dx, dy = _slope(y, f, k, others, g), _minus_log_softmax(x, f, k, others)
-    dx *= delta[..., None]
-    dy *= delta[..., None]
+    return cross_entropy_vjp(delta, x, y)
+
+
+def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """The same of arrays that have been checked."""
+    dx, dy = np.empty_like(x), np.empty_like(x)
+    _down_columns(_cross_entropy_vjp, [dx, dy], [x, y, delta])
     return dx, dy
+
+
+def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -> None:
+    k, f_k, others = _parts(x, dx)
+    dy[...] = y
+    y_k, y_others = split_off(dy, k)
+    _minus_log_softmax(dy, x, k, f_k, others)
+    _slope(dx, y, k, f_k, others, y_k, y_others)
+    dx *= delta
+    dy *= delta
+
+
+def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
+    """The loss and `∂u/∂x` in one go, of arrays that have been checked."""
+    u, dx = np.empty_like(x, shape=x.shape[:-1]), np.empty_like(x)
+    _down_columns(_cross_entropy_and_slope, [u, dx], [x, y], spare=1)
+    return u[()], dx
+
+
+def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Array) -> None:
+    k, f_k, others = _parts(x, dx)
+    cost[...] = y
+    y_k, y_others = split_off(cost, k)
+    _minus_log_softmax(cost, x, k, f_k, others)
+    _weighted(u, cost, y)
+    _slope(dx, y, k, f_k, others, y_k, y_others)
 
 
 CROSS_ENTROPY = Operation(
@@ -248,7 +354,7 @@ def logistic_regression(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) 
     0.6931471805599453
     """
     W, x, b, y = LOGISTIC_REGRESSION.batched(W, x, b, y)
-    return softmax_cross_entropy(x @ W.T + b, y)
+    return cross_entropy(product(x, W.T) + b, y)
 
 
 def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) -> tuple[Row, Row, Row, Row]:
@@ -260,9 +366,9 @@ def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: Ar
     ((1, 2, 1), array([-0.5,  0.5]))
     """
     W, x, b, y = LOGISTIC_REGRESSION.single(W, x, b, y)
-    J_u, J_y = softmax_cross_entropy_jacobian(W @ x + b, y)
+    J_u, J_y = softmax_cross_entropy_jacobian(product(x, W.T) + b, y)
     delta = J_u.v
-    return Row(np.outer(delta, x)), Row(delta @ W), J_u, J_y
+    return Row(np.outer(delta, x)), Row(product(delta, W)), J_u, J_y
 
 
 def logistic_regression_vjp(
@@ -275,5 +381,5 @@ def logistic_regression_vjp(
     (array([0.]), array([-0.5,  0.5]))
     """
     delta, W, x, b, y = LOGISTIC_REGRESSION.pulled_back(delta, W, x, b, y)
-    delta, dy = softmax_cross_entropy_vjp(delta, x @ W.T + b, y)
-    return rows(delta).T @ rows(x), delta @ W, sum_of_rows(delta), dy
+    delta, dy = cross_entropy_vjp(delta, product(x, W.T) + b, y)
+    return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta), dy

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import Array, Signature, rows
-from .errorfree import sum_of_rows
+from .arguments import Array, Signature
+from .errorfree import product, sum_of_outer_products, sum_of_rows
 from .functions import ScalarFunction, scalar_function
 from .jacobians import BlockRow, Dense, Diagonal, ScaledIdentity
 
@@ -22,7 +22,7 @@ def matvec(W: ArrayLike, x: ArrayLike) -> Array:
     array([21., 43., 65.])
     """
     W, x = MATVEC.batched(W, x)
-    return x @ W.T
+    return product(x, W.T)
 
 
 def matvec_jacobian(W: ArrayLike, x: ArrayLike) -> tuple[BlockRow, Dense]:
@@ -47,7 +47,7 @@ def matvec_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike) -> tuple[Array, Arr
     array([ 7., 10.])
     """
     delta, W, x = MATVEC.pulled_back(delta, W, x)
-    return rows(delta).T @ rows(x), delta @ W
+    return sum_of_outer_products(delta, x), product(delta, W)
 
 
 # ── Affine map: u = W x + b ─────────────────────────────────────────────────────────────────────────────────────────
@@ -64,7 +64,7 @@ def affine(W: ArrayLike, x: ArrayLike, b: ArrayLike) -> Array:
     array([21.5, 42.5])
     """
     W, x, b = AFFINE.batched(W, x, b)
-    return x @ W.T + b
+    return product(x, W.T) + b
 
 
 def affine_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tuple[BlockRow, Dense, ScaledIdentity]:
@@ -87,7 +87,7 @@ def affine_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tu
     (array([ 7., 10.]), array([1., 2.]))
     """
     delta, W, x, b = AFFINE.pulled_back(delta, W, x, b)
-    return rows(delta).T @ rows(x), delta @ W, sum_of_rows(delta)
+    return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta)
 
 
 # ── Activation: u = h(W x + b) ──────────────────────────────────────────────────────────────────────────────────────
@@ -105,7 +105,7 @@ def activation(h: ScalarFunction, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> A
     array([21.5,  0. ])
     """
     W, x, b = ACTIVATION.batched(W, x, b)
-    return scalar_function(h, "activation").h(x @ W.T + b)
+    return scalar_function(h, "activation").h(product(x, W.T) + b)
 
 
 def activation_jacobian(
@@ -120,7 +120,7 @@ def activation_jacobian(
     (array([[43., 86.]]), array([[43.]]))
     """
     W, x, b = ACTIVATION.single(W, x, b)
-    slope = scalar_function(h, "activation").dh(W @ x + b)
+    slope = scalar_function(h, "activation").dh(product(x, W.T) + b)
     return BlockRow(slope, x), Dense(slope[:, None] * W), Diagonal(slope)
 
 
@@ -134,5 +134,5 @@ def activation_vjp(
     (array([[ 43., 430.]]), array([43., 86.]), array([43.]))
     """
     delta, W, x, b = ACTIVATION.pulled_back(delta, W, x, b)
-    delta = delta * scalar_function(h, "activation").dh(x @ W.T + b)
-    return rows(delta).T @ rows(x), delta @ W, sum_of_rows(delta)
+    delta = delta * scalar_function(h, "activation").dh(product(x, W.T) + b)
+    return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta)

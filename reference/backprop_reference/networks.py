@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import Array, Signature, rows
-from .errorfree import sum_of_rows
+from .arguments import Array, Signature
+from .errorfree import product, sum_of_outer_products, sum_of_rows
 from .functions import ScalarFunction, scalar_function
 from .jacobians import Row
-from .losses import CROSS_ENTROPY, softmax_cross_entropy, softmax_cross_entropy_vjp
+from .losses import CROSS_ENTROPY, cross_entropy, cross_entropy_and_slope, cross_entropy_vjp
 from .operation import Operation
 
 # ── Two-layer network: h¹ = g(W¹x + b¹), h² = W²h¹ + b², L = L_SCE(h², y) ───────────────────────────────────────────
@@ -32,8 +33,8 @@ def two_layer_network(
     0.6931471805599453
     """
     W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.batched(W1, b1, W2, b2, x, y)
-    h1 = scalar_function(g, "two_layer_network").h(x @ W1.T + b1)
-    return softmax_cross_entropy(h1 @ W2.T + b2, y)
+    h1 = scalar_function(g, "two_layer_network").h(product(x, W1.T) + b1)
+    return cross_entropy(product(h1, W2.T) + b2, y)
 
 
 def two_layer_network_jacobian(
@@ -70,13 +71,13 @@ def two_layer_network_vjp(
     (array([-0.5,  0.5]), array([0.5]), array([0.5]))
     """
     delta, W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.pulled_back(delta, W1, b1, W2, b2, x, y)
-    z1 = x @ W1.T + b1
+    z1 = product(x, W1.T) + b1
     h1 = scalar_function(g, "two_layer_network").h(z1)
-    delta, dy = softmax_cross_entropy_vjp(delta, h1 @ W2.T + b2, y)
-    db2, dW2 = sum_of_rows(delta), rows(delta).T @ rows(h1)
-    delta = (delta @ W2) * g.dh(z1)
-    db1, dW1 = sum_of_rows(delta), rows(delta).T @ rows(x)
-    return dW1, db1, dW2, db2, delta @ W1, dy
+    delta, dy = cross_entropy_vjp(delta, product(h1, W2.T) + b2, y)
+    db2, dW2 = sum_of_rows(delta), sum_of_outer_products(delta, h1)
+    delta = product(delta, W2) * g.dh(z1)
+    db1, dW1 = sum_of_rows(delta), sum_of_outer_products(delta, x)
+    return dW1, db1, dW2, db2, product(delta, W1), dy
 
 
 # ── Back-propagation, algorithm 1: hⁱ = gⁱ(Wⁱ hⁱ⁻¹ + bⁱ), L = L_out(hᴷ, y) ──────────────────────────────────────────
@@ -98,6 +99,7 @@ class Gradients(NamedTuple):
     dx: Array
 
 
+@cache
 def network_signature(depth: int) -> Signature:
     """`(m1,m0),(m1),…,(mK,mK₋₁),(mK),(m0),(mK)->()`, for `W1 b1 … WK bK x y`."""
     names = " ".join(f"W{i} b{i}" for i in range(1, depth + 1))
@@ -111,7 +113,8 @@ def _forward(
     """`z = [z¹ … zᴷ]` and `h = [h⁰ … hᴷ]`, with `zⁱ = Wⁱ hⁱ⁻¹ + bⁱ`, `hⁱ = gⁱ(zⁱ)`, `h⁰ = x`."""
     z, h = [], [x]
     for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-        z.append(h[-1] @ W.T + b)
+        z.append(product(h[-1], W.T))
+        z[-1] += b
         h.append(g.h(z[-1]))
     return z, h
 
@@ -119,12 +122,12 @@ def _forward(
 def _backward(
     delta: Array, functions: Sequence[ScalarFunction], parameters: Sequence[Array], z: list[Array], h: list[Array]
 ) -> tuple[list[tuple[Array, Array]], Array]:
-    """Lines 8 to 12 of algorithm 1: from `∂L/∂hᴷ` to `(∂L/∂Wⁱ, ∂L/∂bⁱ)` for `i = 1 … K`, and `∂L/∂x`."""
+    """Lines 8 to 12 of algorithm 1: from `∂L/∂hᴷ`, used up, to `(∂L/∂Wⁱ, ∂L/∂bⁱ)` for `i = 1 … K`, and `∂L/∂x`."""
     gradients = []
     for i in reversed(range(len(functions))):
-        delta = delta * functions[i].dh(z[i])
-        gradients.append((rows(delta).T @ rows(h[i]), sum_of_rows(delta)))
-        delta = delta @ parameters[2 * i]
+        delta *= functions[i].dh(z[i])
+        gradients.append((sum_of_outer_products(delta, h[i]), sum_of_rows(delta)))
+        delta = product(delta, parameters[2 * i])
     return gradients[::-1], delta
 
 
@@ -162,8 +165,11 @@ def backpropagation(layers: Sequence[Layer], x: ArrayLike, y: ArrayLike, loss: O
     signature = network_signature(len(layers))
     *parameters, x, y = signature.batched(*(p for layer in layers for p in (layer.W, layer.b)), x, y)
     z, h = _forward(functions, parameters, x)
-    value = loss.forward(h[-1], y)
-    delta = loss.vjp(np.ones_like(value), h[-1], y)[0]
+    if loss is CROSS_ENTROPY and y.shape[-1]:
+        value, delta = cross_entropy_and_slope(h[-1], y)
+    else:
+        value = loss.forward(h[-1], y)
+        delta = np.array(loss.vjp(np.ones_like(value), h[-1], y)[0])
     return Gradients(value, *_backward(delta, functions, parameters, z, h))
 
 
@@ -178,7 +184,7 @@ def deep_network(functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> 
     0.6931471805599453
     """
     *parameters, x, y = network_signature(len(functions)).batched(*arguments)
-    return softmax_cross_entropy(_forward(functions, parameters, x)[1][-1], y)
+    return cross_entropy(_forward(functions, parameters, x)[1][-1], y)
 
 
 def deep_network_jacobian(functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> tuple[Row, ...]:
@@ -191,6 +197,6 @@ def deep_network_vjp(delta: ArrayLike, functions: Sequence[ScalarFunction], *arg
     """Algorithm 1 from `δ ← delta ∂L_SCE/∂hᴷ`; one cotangent per argument, in their order."""
     delta, *parameters, x, y = network_signature(len(functions)).pulled_back(delta, *arguments)
     z, h = _forward(functions, parameters, x)
-    delta, dy = softmax_cross_entropy_vjp(delta, h[-1], y)
+    delta, dy = cross_entropy_vjp(delta, h[-1], y)
     gradients, dx = _backward(delta, functions, parameters, z, h)
     return *(gradient for pair in gradients for gradient in pair), dx, dy

@@ -18,9 +18,19 @@ def split_exponent(v: Doubles) -> tuple[Doubles, Doubles | float]:
 
     Multiply by f last: then a subnormal result is rounded once.
     """
-    if not (v < -709).any():
+    if v.min(initial=0) >= -709:
         return v, 1.0
     return np.maximum(v, -709), np.exp(np.minimum(v + 709, 0))
+
+
+def bell(v: Doubles, c: float) -> Doubles:
+    """c / (2 + eᵛ + e⁻ᵛ) for v ≥ 0: with c = 1 the derivative of the sigmoid at v, with c = 4 that of tanh at v/2."""
+    w, f = (v, 1.0) if v.max(initial=0) <= 709 else (np.minimum(v, 709), np.exp(np.minimum(709 - v, 0)))
+    e = np.exp(w)
+    total = 1 / e
+    total += 2
+    total += e
+    return np.divide(c * f, total, out=total)
 
 
 def exp_of_minus_half_square(a: Doubles) -> tuple[Doubles, Doubles | float, Doubles]:

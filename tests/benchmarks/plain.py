@@ -1,4 +1,5 @@
-"""How much slower the reference is than the plain formula: at most 2.5 times, at n = 10⁴ and at a batch of 4096×10.
+"""How much slower the reference is than the plain formula: at most 2.5 times, at n = 10⁴ and at a batch of 4096×10, in
+float64 and float32.
 
     python tests/benchmarks/plain.py            every operation, each in a process of its own
     python tests/benchmarks/plain.py softmax    one, in this process
@@ -11,12 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 
 from backprop_reference import OPERATIONS
 
-LIMIT, SECONDS = 2.5, 0.4  # a pair of functions is timed for so long
+LIMIT, SECONDS, DTYPES = 2.5, 0.25, (np.float64, np.float32)  # a pair of functions is timed for so long
 Pair = tuple[str, Callable[[], object], Callable[[], object]]
 
 
@@ -127,7 +129,7 @@ def pairs(name: str) -> Iterator[Pair]:
     """What is timed of one operation: its forward and its vjp, on one long vector and on a batch."""
     draw, row = np.random.default_rng(0), OPERATIONS[name]
     forward, vjp = PLAIN[name]
-    for label, batch, n in [("n = 10⁴", (), 10_000), ("4096×10", (4096,), 10)]:
+    for (label, batch, n), dtype in product([("n = 10⁴", (), 10_000), ("4096×10", (4096,), 10)], DTYPES):
         sizes = {letter: n for letter in "dn"} | ({"d": 10} if "(d,n)" in row.signature else {})
         cores = [core.strip("()").split(",") for core in row.signature.split("->")[0].split("),(")]
         args = []
@@ -136,10 +138,12 @@ def pairs(name: str) -> Iterator[Pair]:
             args.append(draw.normal(size=shape if argument[0] in "Wbw" else batch + shape) * 3)
         if name in ("softmax_cross_entropy", "logistic_regression"):
             args[-1] = np.eye(args[-1].shape[-1])[draw.integers(args[-1].shape[-1], size=batch)]
-        delta = draw.normal(size=np.shape(row.forward(*args)))
-        yield f"{label:8s} forward", lambda a=args: row.forward(*a), lambda a=args: forward(*a)
+        args = [np.asarray(a, dtype) for a in args]
+        delta = np.asarray(draw.normal(size=np.shape(row.forward(*args))), dtype)
+        label = f"{label:8s} {np.dtype(dtype).name}"
+        yield f"{label} forward", lambda a=args: row.forward(*a), lambda a=args: forward(*a)
         if vjp:
-            yield f"{label:8s} vjp", lambda d=delta, a=args: row.vjp(d, *a), lambda d=delta, a=args: vjp(d, *a)
+            yield f"{label} vjp", lambda d=delta, a=args: row.vjp(d, *a), lambda d=delta, a=args: vjp(d, *a)
 
 
 def main(names: list[str]) -> int:
@@ -150,7 +154,7 @@ def main(names: list[str]) -> int:
             a, b, ratio = median_ratio(ours, plain)
             slow |= ratio > LIMIT
             print(
-                f"{names[0]:22s} {label:17s} {a:9.1f} µs {b:9.1f} µs   ×{ratio:.2f}{'  SLOW' * (ratio > LIMIT)}",
+                f"{names[0]:22s} {label:25s} {a:9.1f} µs {b:9.1f} µs   ×{ratio:.2f}{'  SLOW' * (ratio > LIMIT)}",
                 flush=True,
             )
         return slow

@@ -1,0 +1,106 @@
+"""Large arrays go in blocks, on all cores: the same bits for any number of threads, errors and warnings as without."""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from backprop_reference import OPERATIONS, blocks, exp, gelu, softmax, softmax_cross_entropy_vjp, softmax_vjp, tanh
+from backprop_reference.errorfree import sum_of_outer_products
+
+DRAW = np.random.default_rng(0)
+SHAPES = [(20_000, 3), (5_000, 31), (5_000, 32), (400, 700), (3, 100_000)]
+
+
+def results(shape, dtype):
+    x = np.random.default_rng(1).normal(size=shape).astype(dtype) * 3
+    y = np.roll(x, 1, 0)
+    named = [
+        OPERATIONS[name].forward(x) for name in ("tanh", "sigmoid", "silu", "gelu_tanh", "exp", "softplus", "relu")
+    ]
+    named += [OPERATIONS[name].vjp(y, x)[0] for name in ("tanh", "sigmoid", "silu", "gelu", "elu")]
+    return [*named, softmax(x), softmax_vjp(y, x)[0], *softmax_cross_entropy_vjp(y[:, 0], x, y)]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_same_bits_for_any_number_of_threads(shape, dtype, monkeypatch):
+    found = []
+    for cores in (1, 2, 3, 5):
+        monkeypatch.setattr(blocks, "CORES", cores)
+        found.append([result.tobytes() for result in results(shape, dtype)])
+    assert all(other == found[0] for other in found[1:])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_blocks_are_as_good_as_rows(shape):
+    """Each row alone is a single example, which never goes in blocks."""
+    x, y = DRAW.normal(size=(2, *shape))
+    dx, dy = softmax_cross_entropy_vjp(y[:, 0], x, y)
+    for i in (0, 1, shape[0] // 2, shape[0] - 1):
+        alone = (softmax(x[i]), *softmax_vjp(y[i], x[i]), *softmax_cross_entropy_vjp(y[i, 0], x[i], y[i]))
+        for got, row in zip((softmax(x)[i], softmax_vjp(y, x)[0][i], dx[i], dy[i]), alone, strict=True):
+            np.testing.assert_allclose(got, row, rtol=1e-13, atol=1e-15)
+
+
+def test_every_row_is_in_one_block(monkeypatch):
+    for cores in (1, 2, 7):
+        monkeypatch.setattr(blocks, "CORES", cores)
+        for length, width in [(0, 5), (1, 1), (1, 10**6), (12_289, 1), (200_000, 1), (1000, 1000), (5, 10**5)]:
+            seen = np.zeros(length, int)
+
+            def work(parts, seen=seen):
+                for part in parts:
+                    seen[part] += 1
+
+            blocks.in_blocks(work, length, width)
+            assert (seen == 1).all()
+
+
+def test_an_error_in_a_thread_is_raised(monkeypatch):
+    monkeypatch.setattr(blocks, "CORES", 2)
+
+    def work(parts):
+        if parts[-1].stop == 10**6:
+            raise ZeroDivisionError("in the last share")
+
+    with pytest.raises(ZeroDivisionError, match="last share"):
+        blocks.in_blocks(work, 10**6)
+
+
+def test_threads_keep_the_callers_floating_point_errors(monkeypatch):
+    monkeypatch.setattr(blocks, "CORES", 2)
+    x = np.zeros(10**6)
+    x[-1] = 1000
+    with np.errstate(over="ignore"):
+        assert exp(x)[-1] == np.inf
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        exp(x)
+
+
+def _forked(pipe):
+    pipe.send(float(tanh(np.ones(10**6)).sum()))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr(blocks, "CORES", 2)
+    expected = float(tanh(np.ones(10**6)).sum())  # the pool of this process is running
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=_forked, args=(there,))
+    child.start()
+    assert here.poll(60)
+    assert here.recv() == expected
+    child.join()
+
+
+def test_outer_products_in_blocks():
+    delta, x = DRAW.normal(size=700), DRAW.normal(size=900)
+    np.testing.assert_array_equal(sum_of_outer_products(delta, x), np.outer(delta, x))
+
+
+def test_large_arrays_of_any_shape():
+    x = DRAW.normal(size=(3, 50, 200))
+    np.testing.assert_array_equal(gelu(x), gelu(x.ravel()).reshape(x.shape))
+    np.testing.assert_array_equal(tanh(x.T), tanh(x).T)
