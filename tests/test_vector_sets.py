@@ -27,7 +27,7 @@ from backprop_properties.frozen.files import (
     parse,
     sha256,
 )
-from backprop_properties.frozen.floats import from_text, to_text
+from backprop_properties.frozen.floats import from_text, to_hex, to_text
 from backprop_properties.frozen.judge import implementations
 from backprop_properties.frozen.notes import NOTES
 from backprop_properties.frozen.writer import write_set
@@ -205,16 +205,23 @@ def test_a_set_without_cases_is_told(few):
         (lambda c: every_test(c)[0].update(cotangent="0x1p+0"), "tcId 1: expected 3 numbers"),
         (lambda c: every_test(c)[0]["inputs"].update(y="0x1p+0"), "tcId 1: inputs are x, y, expected x"),
         (lambda c: every_test(c)[0]["gradients"].update(y=every_test(c)[0]["value"]), "tcId 1: results for y"),
-        (lambda c: every_test(c)[0]["value"].update(unit="0x0.0p+0 0x1p+0 0x1p+0"), "a unit is not a number above 0"),
-        (lambda c: every_test(c)[0]["value"].update(unit="inf inf inf"), "a unit is not a number above 0"),
+        (lambda c: every_test(c)[0]["value"].update(condition="0x0.0p+0 0x1p+0 0x1p+0"), "a condition is below"),
+        (lambda c: every_test(c)[0]["value"].update(condition="inf inf inf"), "a condition is below"),
+        (lambda c: every_test(c)[0]["value"].update(condition="nan nan nan"), "a condition is below"),
+        (lambda c: every_test(c)[0]["value"].update(condition=""), "tcId 1: expected hexadecimal floats"),
+        (lambda c: every_test(c)[0]["value"].update(unit="0x1p+0 0x1p+0 0x1p+0"), "unit"),
+        (lambda c: c["testGroups"][0].update(eps="0x1p-23"), "eps of float64 is 0x1p-23, expected 0x1p-52"),
+        (lambda c: c["testGroups"][0].update(batch=[2]), "Jacobians of a batch [2]"),
+        (lambda c: c["testGroups"][0].update(batch=[-1]), "less than the minimum"),
+        (lambda c: c.update(parameters=["x"]), "parameters is ['x'], expected []"),
         (lambda c: every_test(c)[0]["value"].update(tolerance=1e300), "greater than the maximum"),
         (lambda c: every_test(c)[0]["value"].update(tolerance=-1), "less than the minimum"),
-        (lambda c: c["testGroups"][0].update(dtype="float32"), "is no float32"),
+        (lambda c: c["testGroups"][0].update(dtype="float32", eps="0x1p-23"), "is no float32"),
         (lambda c: c["testGroups"][0]["sizes"].update(m=2), "sizes of"),
         (lambda c: c.update(operation="add"), "operation is 'add'"),
         (lambda c: c.update(signature="(n)->()"), "signature is"),
         (lambda c: c["source"].update(version=9), "source is"),
-        (lambda c: c.update(schema="backprop-vectors-2"), "not by the schema"),
+        (lambda c: c.update(schema="backprop-vectors-1"), "not by the schema"),
         (lambda c: c.update(numberOfTests=True), "not by the schema"),
     ],
 )
@@ -310,22 +317,23 @@ RIGHT = """
 import numpy as np
 
 def softmax(x):
-    d = x - x.max()
+    c = x.max(-1, keepdims=True)
     with np.errstate(invalid="ignore"):
+        d = x - c
         t = d - x
-        rest = np.where(np.isfinite(d), (x - (d - t)) - (x.max() + t), 0)
+        rest = np.where(np.isfinite(d), (x - (d - t)) - (c + t), 0)
     f = (np.exp(d.astype(np.float64)) * (1 + rest))
-    return (f / f.sum()).astype(x.dtype)
+    return (f / f.sum(-1, keepdims=True)).astype(x.dtype)
 
 def add_vjp(delta, x, y):
     return [delta.copy(), delta.copy()]
 """
 
 
-def judged_file(folder, tmp_path, text):
+def judged_file(folder, tmp_path, text, *words):
     path = tmp_path / "mine.py"
     path.write_text(text)
-    return run("check", folder, "--implementation", path)
+    return run("check", folder, "--implementation", path, "--timeout", "0.2", *words)
 
 
 def test_a_right_implementation_passes(few, tmp_path):
@@ -358,6 +366,8 @@ def test_a_wrong_implementation_is_told_by_case_with_its_notes(few, tmp_path):
         ("def softmax(x:", "can't be run: SyntaxError"),
         ("import sys; sys.exit(0)", "can't be run: RuntimeError: mine.py called sys.exit(0)"),
         ("def sofmax(x): return x", "nothing was compared"),
+        ("def softmax(x):\n while True: pass", "no result after 0.2 s: the operation's other cases are not run"),
+        ("while True: pass", "can't be run: TimeoutError"),
         ("", "nothing was compared"),
     ],
 )
@@ -367,6 +377,39 @@ def test_a_broken_implementation_is_its_own_failure(few, tmp_path, text, words):
     assert words in output
     assert "Traceback" not in output
     assert ("cases fail" in output) != ("can't be run" in output or "nothing was compared" in output)
+
+
+def test_single_examples_pass_without_the_batches(few, tmp_path):
+    alone = RIGHT.replace("(-1, keepdims=True)", "()")
+    code, output = judged_file(few, tmp_path, alone)
+    assert code == 1
+    assert NOTES["Batch"].description in output
+    code, output = judged_file(few, tmp_path, alone, "--without", "Batch")
+    assert code == 0, output
+    left_out = sum("Batch" in test["flags"] for operation in FEW for test in every_test(document(operation)))
+    assert f"in {COUNT - left_out} cases of 2 operations: ✓" in output
+    code, output = judged_file(few, tmp_path, alone, "--without", "Batches")
+    assert code == 1
+    assert "no case has the flag Batches" in output
+
+
+def test_leaving_out_everything_is_a_failure(few):
+    every = {flag for operation in FEW for test in every_test(document(operation)) for flag in test["flags"]}
+    code, output = run("check", few, *(word for flag in every for word in ("--without", flag)))
+    assert code == 1
+    assert "nothing was compared" in output
+
+
+def test_a_file_may_print_import_its_neighbour_and_define_dataclasses(few, tmp_path):
+    (tmp_path / "beside_it.py").write_text("import numpy as np\n")
+    text = (
+        "from __future__ import annotations\nfrom beside_it import np\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass A:\n    a: int = 1\nprint('hello')\n"
+        "def add(x, y):\n    print('add')\n    return x + y\n"
+    )
+    code, output = judged_file(few, tmp_path, text)
+    assert code == 0, output
+    assert "of 1 operations: ✓" in output
 
 
 def test_a_missing_implementation_is_told(few, tmp_path):
@@ -393,7 +436,7 @@ def test_two_writes_with_the_same_seed_and_version_are_the_same_bytes(few, tmp_p
     assert run("check", tmp_path / "one")[0] == 0
     code, output = run("diff", few, tmp_path / "one")
     assert code == 1
-    assert "version: 1 → 3" in output
+    assert "version: 2 → 3" in output
     assert "seed: 0 → 5" in output
     assert "removed" in output
 
@@ -437,7 +480,7 @@ def test_export_to_npz_keeps_every_bit(few, tmp_path):
         assert arrays[f"{case.tcId}/x"].tobytes() == case.inputs["x"].tobytes()
         assert arrays[f"{case.tcId}/dx"].tobytes() == case.gradients["x"].expected.tobytes()
         assert arrays[f"{case.tcId}/dx"].dtype == case.dtype
-        assert arrays[f"{case.tcId}/u.unit"].tobytes() == case.value.unit.tobytes()
+        assert arrays[f"{case.tcId}/u.condition"].tobytes() == case.value.condition.tobytes()
 
 
 def test_export_to_csv_keeps_every_bit(few, tmp_path):
@@ -447,8 +490,15 @@ def test_export_to_csv_keeps_every_bit(few, tmp_path):
     case = cases_of("softmax")[0]
     numbers = [float.fromhex(row["number"]) for row in rows if (row["tcId"], row["quantity"]) == ("1", "J_x")]
     assert numbers == case.jacobians["x"].expected.ravel().tolist()
-    assert rows[0] | {"number": ""} == {"tcId": "1", "dtype": "float64", "flags": " ".join(case.flags), "quantity": "x",
-                                       "index": "0", "number": "", "unit": "", "tolerance": ""}  # fmt: skip
+    first = {
+        "tcId": "1",
+        "dtype": "float64",
+        "flags": " ".join(case.flags),
+        "quantity": "x",
+        "shape": "3",
+        "index": "0",
+    }
+    assert rows[0] == {**first, "number": to_hex(case.inputs["x"][0]), "condition": "", "tolerance": ""}
 
 
 def test_export_refuses_other_formats_and_folders_with_something_in_them(few, tmp_path):

@@ -91,7 +91,7 @@ def _value(f: Format, base: str, bound: list[str], args: list[Balls]) -> Balls:
     if base in LAYERED:
         layers, x, y = _unpacked(base, bound, args)
         h, _ = _forward(f, layers, x)
-        h_s = h.s if y is None else _cross_entropy(f, h, y)[0]
+        h_s = h.s if y is None else _cross_entropy(f, h, y)[0] + _lost(f, y)
         return h_s[0] if base == "linear_regression" else h_s
     return _zeros(args[0])  # scale, add, subtract, hadamard, h(x), softmax: a few roundings of the result itself
 
@@ -119,7 +119,8 @@ def _vjp(
         start, dy = Rounded(np.atleast_1d(delta), np.abs(np.atleast_1d(delta))), None
         if y is not None:
             _, slope, dy_s = _cross_entropy(f, h, y)
-            start, dy = _product(f, start, slope), np.abs(delta) * dy_s
+            start = _product(f, start, Rounded(slope.v, slope.s + _lost(f, y)))
+            dy = np.abs(delta) * (dy_s + f.tiny)
         return _arranged(base, *_backward(f, steps, start), dy)
     return tuple(0 * arg for arg in args)  # products of two numbers, signs and copies
 
@@ -257,6 +258,11 @@ def _cross_entropy(f: Format, z: Rounded, y: Balls) -> tuple[Balls, Rounded, Bal
     slope_s = s * _without(np.abs(y)) + np.abs(y) * rest + drift
     loss_s = (np.abs(y) * log).sum() + ((np.abs(slope) + reach * drift) * z.s).sum()
     return loss_s + f.tiny, Rounded(slope, slope_s + f.tiny), log + log_s
+
+
+def _lost(f: Format, y: Balls) -> arb:
+    """What `y` makes of a probability, or of a logarithm, that is subnormal."""
+    return f.tiny * np.abs(y).sum()
 
 
 def _without(x: Balls) -> Balls:

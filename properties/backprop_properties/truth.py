@@ -176,14 +176,11 @@ def _underflow(operation: Operation, case: Case, quantity: str, largest: float) 
     """What multiplies a number that may be subnormal, times the smallest normal one: to its spacing it is known.
 
     It changes the unit only where `h′`, a probability or its complement is below the smallest normal number. Infinite
-    where that number overflows.
+    where that number overflows. Sums and compositions carry it through their layers in `conditions.py`.
     """
     tiny = float(np.finfo(case.dtype).tiny)
     delta, args = case.delta.astype(np.float64), case.args
     match family(operation.name), quantity:
-        case "sum" | "composition", _:  # each product may lose half a spacing, and the next layers magnify it
-            most = max(float(np.abs(a).max(initial=1.0)) for a in (*args, delta))
-            return max(a.size for a in args) * most ** (depth(operation.name) + 1) * tiny
         case "function", "dx":
             series = certified.taylor(operation.name, args[0].tolist(), 2, dtype=case.dtype)
             overflows = np.array([math.isinf(round_to(slope.mid(), case.dtype)) for _, slope in series], bool)

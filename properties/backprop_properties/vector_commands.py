@@ -32,6 +32,13 @@ def check(
         Path | None,
         typer.Option(help="Judge the functions in this file, not the reference. Runs the file.", metavar="FILE.py"),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out cases with this flag, such as Batch; may be given again.", metavar="FLAG"),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds that a case of FILE.py may take; 0 is no limit.", metavar="SECONDS")
+    ] = 10,
 ) -> None:
     """Is the set whole, and does the reference (or your implementation) agree with every case?
 
@@ -42,30 +49,37 @@ def check(
     \b
     backprop vectors check
     backprop vectors check --implementation mine.py
+    backprop vectors check --implementation mine.py --without Batch --without Empty
     """
     from .frozen.files import VECTORS
     from .frozen.integrity import examine
 
     cases, problems = examine(folder or VECTORS)
+    left_out = set(without or ())
+    unknown = left_out - {flag for vectors in cases.values() for case in vectors for flag in case.flags}
+    if cases and unknown:
+        problems.append(f"no case has the flag {', '.join(sorted(unknown))}")
     for problem in problems:
         errors.print(f"backprop: {problem}")
     if problems:
         raise typer.Exit(1)
-    raise typer.Exit(_judge(cases, implementation))
+    kept = {name: [case for case in vectors if not left_out & set(case.flags)] for name, vectors in cases.items()}
+    raise typer.Exit(_judge(kept, implementation, timeout))
 
 
-def _judge(cases: "Mapping[str, list[Vector]]", implementation: Path | None) -> int:
+def _judge(cases: "Mapping[str, list[Vector]]", implementation: Path | None, timeout: float) -> int:
     """Prints what fails; the exit code."""
     from backprop_reference import OPERATIONS
 
-    from .frozen.judge import implementations, judged, python_name
+    from .frozen.judge import implementations, judged, limited, python_name
 
     try:
-        using = implementations(implementation) if implementation else OPERATIONS
+        with limited(6 * timeout if implementation else 0):
+            using = implementations(implementation) if implementation else OPERATIONS
     except Exception as error:
         errors.print(f"backprop: {implementation} can't be run: {type(error).__name__}: {error}")
         return 1
-    results = [judged(cases[operation], row) for operation, row in using.items()]
+    results = [judged(cases[operation], row, timeout if implementation else 0) for operation, row in using.items()]
     compared = sum(count for count, _ in results)
     failures = [failure for _, failed in results for failure in failed]
     for failure in failures[:MOST_SHOWN]:

@@ -2,9 +2,9 @@
  *
  *     cc -std=c99 -O2 softmax_check.c -lm -o softmax_check && ./softmax_check softmax.json
  *
- * No JSON parser: the files have one layout (sorted keys, one item a line, arrays of numbers as one string in
- * hexadecimal, which strtod reads to the bit), so looking for keys in their order is enough. Exit code 0: every case
- * agrees; 1: one does not; 2: the file can't be read. */
+ * No JSON parser: the files have one layout (sorted keys, arrays of numbers as one string in hexadecimal, which strtod
+ * reads to the bit), so looking for keys in their order is enough. Exit code 0: every case agrees; 1: one does not;
+ * 2: the file can't be read. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,21 +35,21 @@ static const char *find(const char **at, const char *key, const char *end) {
     return *at = found + strlen(quoted);
 }
 
-/* The numbers of a string such as "0x1.8p+1 -inf"; 0 if there are none. */
-static size_t numbers(const char *text, double *a) {
-    size_t n = 0;
-    if (!text || *text++ != '"') return 0;
+/* How many numbers a string such as "0x1.8p+1 -inf" has; -1 if it is not one of numbers. */
+static long numbers(const char *text, double *a) {
+    long n = 0;
+    if (!text || *text++ != '"') return -1;
     while (*text != '"' && n < MOST) {
         char *end;
         a[n++] = strtod(text, &end);
-        if (end == text) return 0;
+        if (end == text) return -1;
         text = end + (*end == ' ');
     }
     return n;
 }
 
-static int agrees(double got, double expected, double unit, double tolerance) {
-    return got == expected || (isnan(got) && isnan(expected)) || fabs(got - expected) <= tolerance * unit;
+static int agrees(double got, double expected, double condition, double allowed) {
+    return got == expected || (isnan(got) && isnan(expected)) || fabs(got - expected) / condition <= allowed;
 }
 
 static char *contents(const char *path) {
@@ -62,26 +62,29 @@ static char *contents(const char *path) {
 }
 
 int main(int argc, char **argv) {
-    static double x[MOST], s[MOST], expected[MOST], unit[MOST];
+    static double x[MOST], s[MOST], expected[MOST], condition[MOST];
     const char *at = argc > 1 ? contents(argv[1]) : NULL;
-    if (!at || !strstr(at, "\"schema\": \"backprop-vectors-1\"")) return fputs("no vectors\n", stderr), 2;
+    if (!at || !strstr(at, "\"schema\": \"backprop-vectors-2\"")) return fputs("no vectors\n", stderr), 2;
     const char *tests = at;
     long promised = find(&tests, "numberOfTests", NULL) ? strtol(tests, NULL, 10) : -1, run = 0, wrong = 0;
-    const char *groups = at, *group = find(&groups, "dtype", NULL);
+    const char *groups = at, *group = find(&groups, "batch", NULL);
     while (group) {
-        int is_single = strncmp(group, "\"float32\"", 9) == 0;
-        const char *ahead = group, *next = find(&ahead, "dtype", NULL);
+        const char *ahead = group, *next = find(&ahead, "batch", NULL), *dtype = find(&group, "dtype", next);
+        int is_single = dtype && strncmp(dtype, "\"float32\"", 9) == 0;
+        double eps = find(&group, "eps", next) ? strtod(group + 1, NULL) : -1;
+        long n = find(&group, "n", next) ? strtol(group, NULL, 10) : 0; /* of a row; a batch has several */
         for (at = group; find(&at, "inputs", next);) {
-            size_t n = numbers(find(&at, "x", next), x);
+            long all = numbers(find(&at, "x", next), x);
             const char *id = find(&at, "tcId", next), *value = find(&at, "value", next);
-            size_t known = value ? numbers(find(&at, "expected", next), expected) : 0;
+            long sizes = value ? numbers(find(&at, "condition", next), condition) : -1;
+            long known = value ? numbers(find(&at, "expected", next), expected) : -1;
             double tolerance = value && find(&at, "tolerance", next) ? strtod(at, NULL) : -1;
-            size_t units = value ? numbers(find(&at, "unit", next), unit) : 0;
-            if (!n || known != n || units != n || tolerance < 0) return fputs("not the layout\n", stderr), 2;
-            softmax(x, n, s);
+            if (n < 1 || all < 0 || all % n || known != all || sizes != all || eps <= 0 || tolerance < 0)
+                return fputs("not the layout\n", stderr), 2;
+            for (long row = 0; row < all; row += n) softmax(x + row, n, s + row);
             int good = 1;
-            for (size_t i = 0; i < n; i++)
-                good &= agrees(is_single ? (float)s[i] : s[i], expected[i], unit[i], tolerance);
+            for (long i = 0; i < all; i++)
+                good &= agrees(is_single ? (float)s[i] : s[i], expected[i], condition[i], tolerance * eps);
             if (!good) printf("tcId %ld: wrong\n", strtol(id, NULL, 10));
             wrong += !good, run++;
         }

@@ -1,5 +1,6 @@
 """The cases of a set: chosen for what they catch, with numbers drawn from a seed where any numbers will do."""
 
+import math
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ import numpy as np
 
 from backprop_reference import Operation
 
-from ..inputs import cores
+from ..inputs import cores, may_be_empty
 from ..regimes import family
 from . import draws
 from .counterexamples import counterexamples
@@ -29,17 +30,23 @@ CLASSIFIERS = ("logistic_regression", "two_layer_network", "backpropagation")
 
 @dataclass(frozen=True)
 class Chosen:
-    """A case before its truth is known."""
+    """A case before its truth is known. Data and cotangent have the axes of `batch` before their own."""
 
     comment: str
     flags: tuple[str, ...]
     sizes: Mapping[str, int]
     args: tuple[Array, ...]
     delta: Array
+    batch: tuple[int, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.delta.dtype
+
+    @property
+    def special(self) -> bool:
+        """Whether some input is NaN or infinite, and not just a mask."""
+        return "NotANumber" in self.flags or "Infinite" in self.flags
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,13 @@ class Recipe:
     delta: Maker = draws.ordinary
     by_name: Mapping[str, Maker] = field(default_factory=dict)
     sizes: str = "small"
+    batch: tuple[int, ...] = ()
     times: int = 1
+
+
+def is_parameter(argument: str) -> bool:
+    """Whether an argument never takes batch axes, and gets the gradient summed over them: `W`, `b`, `w`."""
+    return argument[0] in "Wbw"
 
 
 def chosen_cases(operation: Operation, seed: int) -> Iterator[Chosen]:
@@ -72,18 +85,21 @@ def chosen_cases(operation: Operation, seed: int) -> Iterator[Chosen]:
 
 
 def _made(operation: Operation, recipe: Recipe, k: int, dtype: np.dtype[Any], draw: Random) -> Chosen:
-    sizes = SIZES[recipe.sizes](_letters(operation), k, family(operation.name))
+    sizes = _sizes(operation, recipe.sizes, k)
     *inputs, output = [tuple(sizes[letter] for letter in core) for core in cores(operation)]
+    names = operation.arguments
+    inputs = [shape if is_parameter(name) else recipe.batch + shape for name, shape in zip(names, inputs, strict=True)]
+    output = recipe.batch + output
 
     def array(maker: Maker, shape: tuple[int, ...]) -> Array:
         return np.array(maker(draw, int(np.prod(shape)), dtype), dtype).reshape(shape)
 
-    makers = [recipe.by_name.get(name, recipe.by_name.get(name[0], recipe.fill)) for name in operation.arguments]
+    makers = [recipe.by_name.get(name, recipe.by_name.get(name[0], recipe.fill)) for name in names]
     args = tuple(_into_domain(operation, array(maker, shape)) for maker, shape in zip(makers, inputs, strict=True))
-    unit = np.eye(1, max(int(np.prod(output)), 1), k % max(int(np.prod(output)), 1), dtype=dtype).reshape(output)
-    delta = unit if "UnitCotangent" in recipe.flags else array(recipe.delta, output)
+    maker = draws.unit(k) if "UnitCotangent" in recipe.flags else recipe.delta
+    delta = array(maker, output)
     title = recipe.comment + (f", {k + 1} of {recipe.times}" if recipe.times > 1 else "")
-    return Chosen(title, _flags(operation, recipe, sizes), sizes, args, delta)
+    return Chosen(title, _flags(operation, recipe, sizes), sizes, args, delta, recipe.batch)
 
 
 def _flags(operation: Operation, recipe: Recipe, sizes: Mapping[str, int]) -> tuple[str, ...]:
@@ -110,7 +126,7 @@ def _letters(operation: Operation) -> list[str]:
     return sorted({letter for core in cores(operation) for letter in core})
 
 
-def _small(letters: list[str], k: int, kind: str) -> dict[str, int]:
+def _small(letters: list[str], k: int) -> dict[str, int]:
     """Small, all different, and others from case to case."""
     offered = [(2, 3, 1, 4), (3, 2, 4, 1), (1, 3, 2, 4), (4, 2, 3, 1)][k % 4]
     if len(letters) == 1:
@@ -118,16 +134,22 @@ def _small(letters: list[str], k: int, kind: str) -> dict[str, int]:
     return dict(zip(letters, offered, strict=False))
 
 
-def _tail(letters: list[str], k: int, kind: str) -> dict[str, int]:
+def _tail(letters: list[str], k: int) -> dict[str, int]:
     """One size is a full tile and one; the k-th letter's."""
     full = (256, 16, 32) if len(letters) == 1 else (64,) * 3 if len(letters) == 2 else (32,) * 3
     return dict.fromkeys(letters, 1 if len(letters) > 2 else 2) | {letters[k % len(letters)]: full[k % 3] + 1}
 
 
-SIZES: Mapping[str, Callable[[list[str], int, str], dict[str, int]]] = {
+def _sizes(operation: Operation, kind: str, k: int) -> dict[str, int]:
+    """By a kind's name; that of a letter is small sizes, and 0 for the letter."""
+    letters = _letters(operation)
+    return SIZES[kind](letters, k) if kind in SIZES else _small(letters, k) | {kind: 0}
+
+
+SIZES: Mapping[str, Callable[[list[str], int], dict[str, int]]] = {
     "small": _small,
-    "ones": lambda letters, k, kind: dict.fromkeys(letters, 1),
-    "equal": lambda letters, k, kind: dict.fromkeys(letters, 2 + k % 2),
+    "ones": lambda letters, k: dict.fromkeys(letters, 1),
+    "equal": lambda letters, k: dict.fromkeys(letters, 2 + k % 2),
     "tail": _tail,
 }
 
@@ -142,6 +164,12 @@ EVERYWHERE = (
     Recipe("equal entries and zeros", ("Ties",), draws.ties, draws.ties, times=2),
     Recipe("neighbouring floats", ("NearTies",), draws.near_ties, draws.ordinary),
     Recipe("subnormal numbers", ("Subnormal",), draws.tiny, draws.small, times=2),
+)
+_BATCHES = (
+    Recipe("a batch of three", ("Batch",), batch=(3,)),
+    Recipe("a batch with two axes", ("Batch",), draws.small, draws.small, batch=(2, 2)),
+    Recipe("a batch of one", ("Batch", "SingleElement"), draws.small, draws.small, batch=(1,)),
+    Recipe("a batch of nothing", ("Batch", "Empty"), draws.small, draws.small, batch=(0,)),
 )
 _TAILS = Recipe("one entry more than a tile", ("TileTail",), draws.small, draws.small, sizes="tail", times=3)
 _INTEGERS = Recipe("small integers, by hand", ("HandChecked",), draws.integers, draws.integers, times=4)
@@ -250,12 +278,29 @@ def recipes(operation: Operation) -> Iterator[Recipe]:
     yield from _CLASSIFIED if base in CLASSIFIERS else ()
     yield from _ACTIVATED if base == "activation" else ()
     yield from _SLIPS.get(base, ())
+    yield from _BATCHES
+    yield from _empty(operation)
+    yield Recipe("NaN in the cotangent", ("NotANumber",), delta=draws.one_nan)
+    for name in operation.arguments:
+        yield Recipe(f"NaN in {name}", ("NotANumber",), by_name={name: draws.one_nan})
+
+
+def _empty(operation: Operation) -> Iterator[Recipe]:
+    """A size of 0, one letter after the other, of those that may be."""
+    for letter in _letters(operation):
+        if may_be_empty(operation, letter):
+            yield Recipe(f"the size {letter} is 0", ("Empty",), draws.small, draws.small, sizes=letter)
+
+
+UNDECIDED = (("two infinite logits", [math.inf, math.inf]), ("masks alone", [-math.inf, -math.inf]))
 
 
 def _spelled_out(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Chosen]:
     """Cases whose every number is chosen."""
     for title, chosen, x, d in function_cases(operation.name, dtype):
         yield Chosen(title, chosen, {"n": len(x)}, (np.array(x, dtype),), np.array(d, dtype))
+    for title, logits in UNDECIDED if operation.name == "softmax" else ():
+        yield Chosen(title, ("Infinite",), {"n": 2}, (np.array(logits, dtype),), np.array([1.0, -2.0], dtype))
     *inputs, _ = cores(operation)
     for comment, args, delta in counterexamples(operation.name, dtype):
         pairs = zip((a for core in inputs for a in core), (n for a in args for n in a.shape), strict=True)

@@ -43,7 +43,7 @@ def differences(old: Path, new: Path) -> Iterator[str]:
 
 
 def _of_documents(operation: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
-    for field in ("signature", "arguments", "notes", "source"):
+    for field in ("signature", "arguments", "parameters", "notes", "source"):
         if old[field] != new[field]:
             yield f"{operation}: other {field}"
     before, after = ({_key(v): v for v in _vectors(operation, d)} for d in (old, new))
@@ -92,7 +92,7 @@ def quantities(case: Vector) -> dict[str, Expected]:
 def _of_quantities(title: str, old: Expected, new: Expected) -> Iterator[str]:
     if old.tolerance != new.tolerance:
         yield f"{title}: tolerance {old.tolerance:g} → {new.tolerance:g}"
-    for what, a, b in (("", old.expected, new.expected), (" unit", old.unit, new.unit)):
+    for what, a, b in (("", old.expected, new.expected), (" condition", old.condition, new.condition)):
         for index, before, after, ulps in _changed(a, b):
             yield f"{title}{index}{what}: {before!r} → {after!r}, {ulps} ULP"
 

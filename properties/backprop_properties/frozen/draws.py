@@ -91,6 +91,18 @@ def mixed(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
     return sized(-14, 14)(draw, n, dtype) if dtype == np.float32 else sized(-30, 30)(draw, n, dtype)
 
 
+def unit(k: int) -> Maker:
+    """1 in one place, 0 elsewhere."""
+    return lambda draw, n, dtype: [float(i == k % n) for i in range(n)]
+
+
+def one_nan(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
+    """Ordinary numbers, none of them 0, and one NaN."""
+    numbers = ordinary(draw, n, dtype)
+    numbers[draw.randrange(n)] = math.nan
+    return numbers
+
+
 def constant(number: float) -> Maker:
     return lambda draw, n, dtype: [float(dtype.type(number))] * n
 

@@ -1,7 +1,8 @@
 """Sets in other formats, for those who would rather not read JSON: NumPy's npz, and CSV.
 
 npz: one archive an operation; the arrays of case 17 are `17/x` for each input, `17/cotangent`, and `17/u`, `17/dx`,
-`17/J_x` with `17/u.unit` and `17/u.tolerance`. CSV: one file an operation, one line an entry, floats in hexadecimal.
+`17/J_x` with `17/u.condition` and `17/u.tolerance`. CSV: one file an operation, one line an entry, floats in
+hexadecimal; an empty array is a line without a number.
 """
 
 import csv
@@ -15,10 +16,10 @@ from backprop_reference import OPERATIONS
 
 from .diff import quantities
 from .files import VECTORS, VectorError, file_name
-from .floats import to_hex
+from .floats import Array, to_hex
 from .vectors import Vector, load_vectors
 
-COLUMNS = ("tcId", "dtype", "flags", "quantity", "index", "number", "unit", "tolerance")
+COLUMNS = ("tcId", "dtype", "flags", "quantity", "shape", "index", "number", "condition", "tolerance")
 
 
 def export(folder: Path, form: str, source: Path = VECTORS) -> int:
@@ -47,7 +48,7 @@ def _arrays(case: Vector) -> Iterator[tuple[str, Any]]:
     yield f"{case.tcId}/flags", np.array(case.flags)
     for what, quantity in quantities(case).items():
         yield f"{case.tcId}/{what}", quantity.expected
-        yield f"{case.tcId}/{what}.unit", quantity.unit
+        yield f"{case.tcId}/{what}.condition", quantity.condition
         yield f"{case.tcId}/{what}.tolerance", np.float64(quantity.tolerance)
 
 
@@ -62,12 +63,20 @@ def _csv(path: Path, cases: list[Vector]) -> None:
 def _rows(case: Vector) -> Iterator[tuple[object, ...]]:
     head = (case.tcId, case.dtype.name, " ".join(case.flags))
     for name, array in [*case.inputs.items(), ("cotangent", case.cotangent)]:
-        for index, number in np.ndenumerate(array):
-            yield (*head, name, " ".join(map(str, index)), to_hex(number), "", "")
+        yield from ((*head, name, *entry, "", "") for entry in _entries(array))
     for what, quantity in quantities(case).items():
-        for index, number in np.ndenumerate(quantity.expected):
-            unit = to_hex(float(quantity.unit[index]))
-            yield (*head, what, " ".join(map(str, index)), to_hex(number), unit, f"{quantity.tolerance:g}")
+        sizes, tolerance = [size for *_, size in _entries(quantity.condition)], f"{quantity.tolerance:g}"
+        entries = zip(_entries(quantity.expected), sizes, strict=True)
+        yield from ((*head, what, *entry, size, tolerance) for entry, size in entries)
+
+
+def _entries(a: Array) -> Iterator[tuple[str, str, str]]:
+    """Shape, index and number of each entry; of an empty array its shape alone."""
+    shape = " ".join(map(str, a.shape))
+    if not a.size:
+        yield shape, "", ""
+    for index, number in zip(np.ndindex(a.shape), a.ravel().tolist(), strict=True):
+        yield shape, " ".join(map(str, index)), to_hex(number)
 
 
 FORMS: Mapping[str, Callable[[Path, list[Vector]], None]] = {"npz": _npz, "csv": _csv}

@@ -14,7 +14,7 @@ from backprop_reference import OPERATIONS
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MANIFEST, SCHEMA = "manifest.json", "schema.json"
-FORMAT = "backprop-vectors-1"
+FORMAT = "backprop-vectors-2"
 MOST_BYTES = 4_000_000  # of one file; those of the project are a tenth of it
 MOST_NESTING = 16  # theirs is 8
 

@@ -1,6 +1,6 @@
 """Floats as text that loses nothing: hexadecimal, as C's `%a` writes them and C's `strtod` reads them.
 
-An array is one string, its entries in C order with one space between them.
+An array is one string, its entries in C order with one space between them; that of an empty one is empty.
 """
 
 import math
@@ -48,6 +48,8 @@ def from_text(text: str, dtype: Any, shape: Iterable[int]) -> Array:
     Traceback (most recent call last):
     ValueError: 0x1.999999999999ap-4 is no float32
     """
+    if not text and 0 in (shape := tuple(shape)):
+        return np.empty(shape, dtype)
     if not _NUMBERS.fullmatch(text):
         raise ValueError(f"expected hexadecimal floats such as 0x1.8p+1 separated by single spaces, got {text[:60]!r}")
     tokens, shape = text.split(" "), tuple(shape)

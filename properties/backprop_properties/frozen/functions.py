@@ -80,3 +80,4 @@ def _points(name: str, dtype: np.dtype[Any]) -> Iterator[tuple[str, tuple[str, .
             ("Subnormal", "Counterexample"),
             [2.0**-30, -(2.0**-60)],
         )
+    yield "the limits at infinity", ("Infinite",), [math.inf] if name == "log" else [math.inf, -math.inf]

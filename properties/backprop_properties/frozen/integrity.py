@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from backprop_reference import OPERATIONS
@@ -19,6 +20,7 @@ from .files import (
     read_operation,
     schema_of,
 )
+from .floats import to_hex
 from .vectors import Vector, vectors_of
 
 
@@ -72,6 +74,7 @@ def _problems(operation: str, document: Document, validator: Any, manifest: Docu
         ("operation", row.name),
         ("signature", row.signature),
         ("arguments", list(row.arguments)),
+        ("parameters", [name for name in row.arguments if name[0] in "Wbw"]),
         ("source", document["source"] | {key: manifest[key] for key in ("seed", "version")}),
     ):
         if document[field] != wanted:
@@ -89,6 +92,11 @@ def _problems(operation: str, document: Document, validator: Any, manifest: Docu
     for group in document["testGroups"]:
         if set(group["sizes"]) != letters:
             yield f"sizes of {', '.join(group['sizes'])}, expected those of {', '.join(sorted(letters))}"
+        eps = to_hex(float(np.finfo(group["dtype"]).eps))
+        if group["eps"] != eps:
+            yield f"eps of {group['dtype']} is {group['eps']}, expected {eps}"
+        if group["batch"] and any("jacobians" in test for test in group["tests"]):
+            yield f"Jacobians of a batch {group['batch']}"
     for test in tests:
         quantities = {*test.get("gradients", ()), *test.get("jacobians", ())}
         if not quantities and "value" not in test:

@@ -2,7 +2,10 @@
 
 import importlib.util
 import re
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +48,29 @@ class Wrong(Exception):
     """What is wrong with a result."""
 
 
-def judged(cases: Sequence[Vector], using: Implementation | Operation) -> tuple[int, list[Failure]]:
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Stops what takes longer, with a TimeoutError; 0 is no limit, nor is any where there are no timers (Windows)."""
+    if not seconds or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise TimeoutError(f"no result after {seconds:g} s: the operation's other cases are not run")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def judged(cases: Sequence[Vector], using: Implementation | Operation, seconds: float = 0) -> tuple[int, list[Failure]]:
     """How many results were compared, and each case that fails, by the first of its results that is wrong.
+
+    After a result that did not come within `seconds` (0: however long it takes) the other cases are not run.
 
     >>> from .vectors import load_vectors
     >>> count, failures = judged(load_vectors("square"), Implementation(vjp=lambda d, x: d * x))
@@ -56,11 +80,14 @@ def judged(cases: Sequence[Vector], using: Implementation | Operation) -> tuple[
     count, failures = 0, []
     for case in cases:
         try:
-            for what, expected, got in _results(case, using):
-                count += 1
-                _compare(what, expected, got, case.dtype)
-        except Wrong as wrong:
+            with limited(seconds):
+                for what, expected, got in _results(case, using):
+                    count += 1
+                    _compare(what, expected, got, case.dtype)
+        except (Wrong, TimeoutError) as wrong:
             failures.append(Failure(case.operation, case.tcId, case.comment, case.dtype.name, str(wrong), case.notes))
+            if isinstance(wrong, TimeoutError):
+                break
     return count, failures
 
 
@@ -87,6 +114,8 @@ def _called(function: Function, args: Sequence[Any]) -> Any:
     try:
         with np.errstate(all="ignore"):
             result = function(*copies)
+    except TimeoutError:
+        raise
     except (Exception, SystemExit) as error:
         raise Wrong(f"{type(error).__name__}: {error}") from None
     if any(copy.tobytes() != a.tobytes() for copy, a in zip(copies, args, strict=True)):
@@ -127,7 +156,7 @@ def _compare(what: str, expected: Expected, got: Any, dtype: np.dtype[Any]) -> N
         index = "".join(f"[{i}]" for i in worst)
         raise Wrong(
             f"{what}{index} is {float(array[worst])!r}, expected {float(expected.expected[worst])!r}: "
-            f"off by {units[worst]:.4g} units of {expected.unit[worst]:.3g}, allowed {expected.tolerance:g}"
+            f"off by {units[worst]:.4g} eps of {expected.condition[worst]:.3g}, allowed {expected.tolerance:g}"
         )
 
 
@@ -146,16 +175,21 @@ def python_name(operation: str) -> str:
 def implementations(path: Path) -> Mapping[str, Implementation]:
     """The implementations in a Python file, by operation: `softmax`, `softmax_vjp`, `softmax_jacobian` and so on.
 
-    Runs the file. Whatever it raises comes as it is, but for `SystemExit`, which is a RuntimeError here.
+    Runs the file, as `python FILE.py` would: it may import what lies beside it. Whatever it raises comes as it is, but
+    for `SystemExit`, which is a RuntimeError here.
     """
     spec = importlib.util.spec_from_file_location(f"implementation_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
     except SystemExit as stopped:
         raise RuntimeError(f"{path.name} called sys.exit({stopped.code})") from None
+    finally:
+        sys.path.remove(str(path.resolve().parent))
     return found_in(vars(module))
 
 

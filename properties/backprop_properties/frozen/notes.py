@@ -13,7 +13,7 @@ class Note(NamedTuple):
 
 KINDS = ("formula", "sign", "missing term", "factor", "transposed", "order", "precision", "overflow", "underflow",
          "cancellation", "saturation", "clipping", "kink", "ties", "zeros", "tile", "cotangent", "target", "mask",
-         "shape")  # fmt: skip
+         "shape", "batch", "nan", "infinity")  # fmt: skip
 
 NOTES: Mapping[str, Note] = {
     "HandChecked": Note(
@@ -43,6 +43,26 @@ NOTES: Mapping[str, Note] = {
     "SingleElement": Note(
         ("shape",),
         "Every size is 1: code that squeezes axes, or that takes a vector of one entry for a number.",
+    ),
+    "Empty": Note(
+        ("shape", "zeros"),
+        "A size, or the batch, is 0: the sum of nothing is 0 and the gradient of nothing is empty; code that takes a "
+        "maximum, divides by n or forgets what has no terms fails.",
+    ),
+    "Batch": Note(
+        ("batch", "order", "shape"),
+        "Data and cotangent have leading batch axes, parameters have none: a gradient of parameters that is not summed "
+        "over the batch or is averaged, an example that sees another, an axis that is counted from the front.",
+    ),
+    "NotANumber": Note(
+        ("nan", "missing term"),
+        "One input is NaN, which stands for any number: each result that depends on it is NaN, the others are numbers. "
+        "A maximum, a comparison or a clipping that swallows a NaN; a sum that spreads it to where it has no part.",
+    ),
+    "Infinite": Note(
+        ("infinity", "overflow"),
+        "Infinite arguments: a function and its slope have their limits there; a softmax of two infinite logits, or of "
+        "masks alone, is NaN. inf − inf and 0 · inf on the way give NaN where there is a limit.",
     ),
     "TileTail": Note(
         ("tile",),

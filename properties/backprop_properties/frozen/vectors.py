@@ -1,4 +1,4 @@
-"""A frozen case as arrays, and the one line that judges: `|got − expected| ≤ tolerance · unit`, entry by entry."""
+"""A frozen case as arrays, and the one line that judges an entry: `|got − expected| / condition ≤ tolerance · eps`."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,30 +16,35 @@ from .floats import Array, from_text
 
 @dataclass(frozen=True)
 class Expected:
-    """A correctly rounded result, the unit of each entry, and how many units an implementation may be off."""
+    """A correctly rounded result, the condition of each entry, and how many `eps` of that may be off."""
 
     expected: Array
-    unit: Array
+    condition: Array
     tolerance: float
 
-    def units(self, got: Any) -> Array:
-        """How many units each entry of `got` is off; infinite for NaN where a number is expected.
+    @property
+    def eps(self) -> float:
+        """The distance from 1 to the next number of the dtype."""
+        return float(np.finfo(self.expected.dtype).eps)
 
-        >>> Expected(np.array([1.0, np.inf]), np.array([0.5, 1.0]), 1.0).units([2.0, np.inf])
+    def units(self, got: Any) -> Array:
+        """How many `eps` of its condition each entry of `got` is off; infinite for NaN where a number is expected.
+
+        >>> Expected(np.array([1.0, np.inf]), np.array([2.0, 1.0]), 1.0).units([1 + 2.0**-50, np.inf])
         array([2., 0.])
         """
         got, expected = np.asarray(got, np.float64), self.expected.astype(np.float64)
         if got.shape != expected.shape:
             raise ValueError(f"expected the shape {expected.shape}, got {got.shape}")
         with np.errstate(invalid="ignore", over="ignore"):
-            off = np.abs(got - expected) / self.unit
+            off = np.abs(got - expected) / self.condition / self.eps
         same = (got == expected) | (np.isnan(got) & np.isnan(expected))
         return np.where(same, 0.0, np.where(np.isnan(off), np.inf, off))
 
     def accepts(self, got: Any) -> bool:
         """Whether every entry of `got` is within the tolerance.
 
-        >>> Expected(np.array([1.0]), np.array([0.5]), 1.0).accepts([1.5])
+        >>> Expected(np.array([1.0]), np.array([1.0]), 1.5).accepts([1 + 2.0**-52])
         True
         """
         return bool((self.units(got) <= self.tolerance).all())
@@ -94,7 +99,7 @@ def vectors_of(document: Document) -> Iterator[Vector]:
     """The cases of a document; `ValueError` names the case whose numbers do not fit."""
     notes = {flag: note["description"] for flag, note in document["notes"].items()}
     for group in document["testGroups"]:
-        shapes = shapes_of(document, group["sizes"])
+        shapes = shapes_of(document, group)
         for test in group["tests"]:
             try:
                 yield _vector(document, np.dtype(group["dtype"]), shapes, test, notes)
@@ -102,10 +107,12 @@ def vectors_of(document: Document) -> Iterator[Vector]:
                 raise ValueError(f"tcId {test['tcId']}: {error}") from None
 
 
-def shapes_of(document: Document, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
-    """The shapes of the arguments, and last of the value."""
+def shapes_of(document: Document, group: Document) -> list[tuple[int, ...]]:
+    """The shapes of the arguments, and last of the value: the batch, but for parameters, and the sizes."""
     cores = re.findall(r"\(([^)]*)\)", document["signature"])
-    return [tuple(sizes[letter] for letter in re.findall(r"\w+", core)) for core in cores]
+    single = [tuple(group["sizes"][letter] for letter in re.findall(r"\w+", core)) for core in cores]
+    batches = [() if name in document["parameters"] else tuple(group["batch"]) for name in [*document["arguments"], ""]]
+    return [batch + shape for batch, shape in zip(batches, single, strict=True)]
 
 
 def _vector(
@@ -136,7 +143,7 @@ def _vector(
 
 
 def _expected(quantity: Document, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Expected:
-    unit = from_text(quantity["unit"], np.float64, shape)
-    if not ((unit > 0) & np.isfinite(unit)).all():
-        raise ValueError("a unit is not a number above 0")
-    return Expected(from_text(quantity["expected"], dtype, shape), unit, float(quantity["tolerance"]))
+    condition = from_text(quantity["condition"], np.float64, shape)
+    if not ((condition >= float(np.finfo(dtype).tiny)) & np.isfinite(condition)).all():
+        raise ValueError("a condition is below the smallest normal number, or no number")
+    return Expected(from_text(quantity["expected"], dtype, shape), condition, float(quantity["tolerance"]))

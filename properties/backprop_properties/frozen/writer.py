@@ -5,8 +5,7 @@ ball arithmetic that rounds correctly, so that another machine writes the same f
 """
 
 import json
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,12 @@ import numpy as np
 
 from backprop_reference import OPERATIONS, Operation
 
-from ..accuracy import ulp
-from ..inputs import Case
-from ..truth import HALF, Question, questions
-from .cases import Chosen, chosen_cases
+from .cases import Chosen, chosen_cases, is_parameter
 from .files import FORMAT, MANIFEST, MOST_BYTES, SCHEMA, VECTORS, Document, VectorError, file_name, read_bytes, sha256
-from .floats import rounded_up, to_text
+from .floats import to_hex, to_text
 from .notes import NOTES
+from .results import Result, gradients_of, jacobians_of, value_of
 
-WORK = 300_000  # what a case may cost to certify
-MOST_ENTRIES = 48  # of the dense Jacobians of a case
 NAME = "backprop-reference"
 
 
@@ -58,22 +53,46 @@ def manifest_of(files: dict[str, bytes], total: int, version: int, seed: int) ->
 
 
 def as_bytes(document: Document) -> bytes:
-    """The one layout: sorted keys, one item a line, a newline at the end."""
-    data = (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """The one layout: sorted keys, and what holds nothing nested on one line of its own; a newline at the end."""
+    data = (_laid_out(document) + "\n").encode()
     if len(data) > MOST_BYTES:
         raise VectorError(f"{len(data):,} bytes are more than a reader takes ({MOST_BYTES:,})")
     return data
+
+
+def _laid_out(value: Any, indent: str = "\n") -> str:
+    """JSON text.
+
+    >>> print(_laid_out({"b": {"x": "0x1p+0", "n": 1}, "a": [["é"], []]}))
+    {
+     "a": [
+      ["é"],
+      []
+     ],
+     "b": {"n": 1, "x": "0x1p+0"}
+    }
+    """
+    nested = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if not any(isinstance(item, dict | list) for item in nested):
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    inner = indent + " "
+    if isinstance(value, list):
+        return "[" + ",".join(inner + _laid_out(item, inner) for item in value) + indent + "]"
+    items = (f"{json.dumps(key)}: {_laid_out(value[key], inner)}" for key in sorted(value))
+    return "{" + ",".join(inner + item for item in items) + indent + "}"
 
 
 def document_of(operation: Operation, version: int, seed: int) -> Document:
     """An operation's file, before it is text."""
     groups: dict[tuple[str, ...], list[Chosen]] = {}
     for case in chosen_cases(operation, seed):
-        groups.setdefault((case.dtype.name, *map(str, case.sizes.items())), []).append(case)
+        groups.setdefault((case.dtype.name, str(case.batch), *map(str, case.sizes.items())), []).append(case)
     identities = count(1)
     written = [
         {
             "dtype": cases[0].dtype.name,
+            "eps": to_hex(float(np.finfo(cases[0].dtype).eps)),
+            "batch": list(cases[0].batch),
             "sizes": dict(cases[0].sizes),
             "tests": [_test(operation, case, next(identities)) for case in cases],
         }
@@ -85,6 +104,7 @@ def document_of(operation: Operation, version: int, seed: int) -> Document:
         "operation": operation.name,
         "signature": operation.signature,
         "arguments": list(operation.arguments),
+        "parameters": [name for name in operation.arguments if is_parameter(name)],
         "source": {"name": NAME, "seed": seed, "version": version},
         "numberOfTests": sum(map(len, groups.values())),
         "notes": {
@@ -97,13 +117,11 @@ def document_of(operation: Operation, version: int, seed: int) -> Document:
 
 
 def _test(operation: Operation, chosen: Chosen, identity: int) -> Document:
-    case = Case(operation.name, chosen.args, chosen.delta, ())
-    value = [_quantity(q, case.dtype) for q in _asked(operation, case, "value")]
-    jacobians = _asked(operation, case, "jacobian") if _small(case) else ()
+    value = value_of(operation, chosen)
     parts = {
-        "value": value[0] if value else None,
-        "gradients": _by_argument(operation, _asked(operation, case, "vjp"), case.dtype),
-        "jacobians": _by_argument(operation, jacobians, case.dtype),
+        "value": value and _written(value),
+        "gradients": {name: _written(result) for name, result in gradients_of(operation, chosen).items()},
+        "jacobians": {name: _written(result) for name, result in jacobians_of(operation, chosen).items()},
     }
     if not any(parts.values()):
         raise VectorError(f"{operation.name}: nothing can be asked of {chosen.comment!r}")
@@ -117,35 +135,9 @@ def _test(operation: Operation, chosen: Chosen, identity: int) -> Document:
     }
 
 
-def _asked(operation: Operation, case: Case, kind: str) -> tuple[Question, ...]:
-    return questions(operation, case, kind, work=WORK)
-
-
-def _small(case: Case) -> bool:
-    return case.delta.size * sum(a.size for a in case.args) <= MOST_ENTRIES
-
-
-def _by_argument(operation: Operation, asked: Sequence[Question], dtype: np.dtype[Any]) -> Document:
-    pairs = zip(operation.arguments, (_quantity(q, dtype) for q in asked), strict=bool(asked))
-    return {name: quantity for name, quantity in pairs if quantity}
-
-
-def _quantity(question: Question, dtype: np.dtype[Any]) -> Document | None:
-    """The rounded truth with its units; None where some entry can't be asked for, since its terms overflow."""
-    sizes = np.broadcast_to(np.asarray(question.scale, np.float64), question.truth.shape)
-    if np.isnan(sizes).any():
-        return None
-    expected = question.truth.nearest(dtype, accept_ties=True)
-    with np.errstate(under="ignore"):
-        units = np.maximum(float(np.finfo(dtype).eps) * sizes, ulp(expected, dtype))
-    rounded = [rounded_up(unit) for unit in units.ravel().tolist()]
-    return {"expected": to_text(expected), "tolerance": tolerance(question.limit), "unit": to_text(rounded)}
-
-
-def tolerance(limit: float) -> float:
-    """Units from the *rounded* truth, for a limit of units from the truth: in quarters, 0 for a correct rounding.
-
-    >>> tolerance(0.5 + 1e-6), tolerance(4.0), tolerance(8 + math.log2(3))
-    (0.0, 4.5, 10.25)
-    """
-    return 0.0 if limit <= HALF else math.ceil(4 * (limit + 0.5) - 1e-6) / 4
+def _written(result: Result) -> Document:
+    return {
+        "expected": to_text(result.expected),
+        "condition": to_text(result.condition),
+        "tolerance": result.tolerance,
+    }

@@ -1,0 +1,181 @@
+"""The certified results of a chosen case: correctly rounded, with the condition of each entry, for readers to judge by.
+
+An entry's condition is the size of what the problem adds up there, `Σ|terms|` (`conditions.py`). It is never below
+the power of two at or under the result, nor below the smallest normal number: `eps` of those is the spacing of floats.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flint import arb
+
+from backprop_oracle.enclosures import START, Enclosures, working_precision
+from backprop_reference import Operation
+from backprop_reference.functions import SCALAR_FUNCTIONS
+
+from ..accuracy import ulp
+from ..inputs import Case
+from ..truth import HALF, limit_of, questions
+from .beyond import at_infinity, undefined
+from .cases import Chosen, is_parameter
+from .floats import Array, rounded_up
+
+WORK = 300_000  # what a case may cost to certify
+MOST_ENTRIES = 48  # of the dense Jacobians of a case
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is expected, the condition of each entry, and how many `eps` of that an implementation may be off."""
+
+    expected: Array
+    condition: Array
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One quantity at a single example: its truth, the size of its terms, how many units are allowed."""
+
+    truth: Enclosures
+    scale: Array
+    limit: float
+
+
+def value_of(operation: Operation, chosen: Chosen) -> Result | None:
+    """The value of each example; None where terms overflow, so that nothing can be asked."""
+    if chosen.special:
+        return _special(operation, chosen, "value")[0]
+    each = [_asked(operation, case, "value") for case in examples(operation, chosen)]
+    return _stacked([asked[0] if asked else None for asked in each], chosen.delta, operation, "u", chosen)
+
+
+def gradients_of(operation: Operation, chosen: Chosen) -> Mapping[str, Result]:
+    """By argument: the cotangent times the Jacobian; for parameters summed over the batch."""
+    if chosen.special:
+        return _by_name(operation, _special(operation, chosen, "vjp"))
+    each = [_asked(operation, case, "vjp") for case in examples(operation, chosen)]
+    results = []
+    for i, (name, a) in enumerate(zip(operation.arguments, chosen.args, strict=True)):
+        asked = [one[i] if one else None for one in each]
+        gather = _summed if chosen.batch and is_parameter(name) else _stacked
+        results.append(gather(asked, a, operation, f"d{name}", chosen))
+    return _by_name(operation, results)
+
+
+def jacobians_of(operation: Operation, chosen: Chosen) -> Mapping[str, Result]:
+    """By argument, of small single examples."""
+    if chosen.batch or chosen.delta.size * sum(a.size for a in chosen.args) > MOST_ENTRIES:
+        return {}
+    if chosen.special:
+        return _by_name(operation, _special(operation, chosen, "jacobian"))
+    asked = _asked(operation, Case(operation.name, chosen.args, chosen.delta, ()), "jacobian")
+    return _by_name(operation, [one and _rounded(one, chosen.dtype) for one in asked])
+
+
+def examples(operation: Operation, chosen: Chosen) -> Iterator[Case]:
+    """The examples of a batch, one after the other; a case without batch axes is its only example."""
+    for index in np.ndindex(chosen.batch):
+        pairs = zip(operation.arguments, chosen.args, strict=True)
+        args = tuple(a if is_parameter(name) else np.asarray(a[index]) for name, a in pairs)
+        yield Case(operation.name, args, np.asarray(chosen.delta[index]), ())
+
+
+def _by_name(operation: Operation, results: Sequence[Result | None]) -> Mapping[str, Result]:
+    pairs = zip(operation.arguments, results, strict=bool(results))
+    return {name: result for name, result in pairs if result}
+
+
+def _asked(operation: Operation, case: Case, kind: str) -> list[Asked | None]:
+    """One for each quantity of this kind, None where its terms overflow."""
+    found = questions(operation, case, kind, work=WORK)
+    sizes = [np.broadcast_to(np.asarray(q.scale, np.float64), q.truth.shape) for q in found]
+    pairs = zip(found, sizes, strict=True)
+    return [None if np.isnan(size).any() else Asked(q.truth, size, q.limit) for q, size in pairs]
+
+
+# ── Batches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _stacked(
+    asked: Sequence[Asked | None], like: Array, operation: Operation, quantity: str, chosen: Chosen
+) -> Result | None:
+    """One example beside the other, as in `like`."""
+    each = [one and _rounded(one, chosen.dtype) for one in asked]
+    if not all(each):
+        return None
+    limits = [one.tolerance for one in each if one]
+    return Result(
+        np.array([one.expected for one in each if one], chosen.dtype).reshape(like.shape),
+        np.array([one.condition for one in each if one]).reshape(like.shape),
+        max(limits, default=tolerance(limit_of(operation.name, quantity, chosen.args))),
+    )
+
+
+def _summed(
+    asked: Sequence[Asked | None], like: Array, operation: Operation, quantity: str, chosen: Chosen
+) -> Result | None:
+    """The sum over the examples: certified, and of all their terms."""
+    if not all(asked):
+        return None
+    truths, sizes = [one.truth for one in asked if one], [one.scale for one in asked if one]
+
+    def refine(index: int, bits: int) -> arb:
+        each = [truth.refine(index, bits) for truth in truths]
+        with working_precision(bits):
+            return sum(each, arb(0))
+
+    with working_precision(START):
+        balls = tuple(sum((truth.balls[i] for truth in truths), arb(0)) for i in range(like.size))
+    total = Enclosures(f"{quantity} of a batch of {operation.name}", like.shape, balls, chosen.dtype, refine)
+    limit = limit_of(operation.name, quantity, chosen.args)
+    return _rounded(Asked(total, sum(sizes, np.zeros(like.shape)), limit), chosen.dtype)
+
+
+# ── NaN and infinities ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _special(operation: Operation, chosen: Chosen, kind: str) -> list[Result | None]:
+    """One for each quantity, where some input is NaN or infinite and no mask."""
+    name, inputs = operation.name, (chosen.delta, *chosen.args)
+    if name in SCALAR_FUNCTIONS and not any(np.isnan(a).any() for a in inputs):
+        letter = {"value": "u", "jacobian": "Jx", "vjp": "dx"}[kind]
+        limits = at_infinity(name, kind, *inputs)
+        return [_result(limits, np.zeros(limits.shape), limit_of(name, letter, chosen.args))]
+    ones = [np.where(np.isfinite(a), a, a.dtype.type(1)) for a in inputs]
+    asked = _asked(operation, Case(name, tuple(ones[1:]), ones[0], ()), kind)
+    masks = undefined(name, kind, *inputs)
+    pairs = zip(asked, masks, strict=True)
+    return [None if one is None or mask is None else _spoilt(_rounded(one, chosen.dtype), mask) for one, mask in pairs]
+
+
+def _spoilt(result: Result, mask: Array) -> Result:
+    """NaN in some entries, what it is with a 1 in place of the NaN in the others."""
+    expected = np.where(mask, result.expected.dtype.type(np.nan), result.expected)
+    return Result(expected, np.where(mask, 1.0, result.condition), result.tolerance)
+
+
+# ── Rounding ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rounded(one: Asked, dtype: np.dtype[Any]) -> Result:
+    return _result(one.truth.nearest(dtype, accept_ties=True), one.scale, one.limit)
+
+
+def _result(expected: Array, scale: Array, limit: float) -> Result:
+    """With the condition of each entry, rounded up to a few bits."""
+    own = ulp(expected, expected.dtype) / float(np.finfo(expected.dtype).eps)
+    condition = [rounded_up(size) for size in np.maximum(scale, own).ravel().tolist()]
+    return Result(expected, np.array(condition).reshape(expected.shape), tolerance(limit))
+
+
+def tolerance(limit: float) -> float:
+    """Units from the *rounded* truth, for a limit of units from the truth: in quarters, 0 for a correct rounding.
+
+    >>> tolerance(0.5 + 1e-6), tolerance(4.0), tolerance(8 + math.log2(3))
+    (0.0, 4.5, 10.25)
+    """
+    return 0.0 if limit <= HALF else math.ceil(4 * (limit + 0.5) - 1e-6) / 4
