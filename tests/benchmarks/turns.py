@@ -1,0 +1,227 @@
+"""How it is measured: a process for each contender, one at work while the others sleep, round by round.
+
+Frameworks in one process slow each other two to three times through their pools of threads. A slice is one call that
+is not counted, which wakes the threads and fills the caches, and then as many as fit the time; a result is dropped
+before the next call. What is kept of a slice is its median, and of a cell the median over the rounds.
+"""
+
+import ctypes
+import gc
+import multiprocessing as mp
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from .cells import COPY, NETWORK, Cell, inputs, result_shapes
+from .contenders import REFERENCE, Contender, leaves
+
+PATIENCE = 120.0  # seconds for one answer
+PAUSE = 0.005  # between two slices: threads that spin for work go to sleep
+
+
+class Failed(Exception):
+    """A contender has no answer; the text says why."""
+
+
+# ── In the worker ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def serve(pipe: Connection, contender: Contender) -> None:
+    """Answers requests until there are no more."""
+    array, makers = contender.load()
+    call: Any = None
+    pipe.send(sorted(makers))
+    while True:
+        try:
+            match pipe.recv():
+                case "prepare", cell:
+                    call = makers[cell.kind](*map(array, inputs(cell)))
+                    pipe.send(results(cell, call()))
+                case "run", seconds:
+                    pipe.send(timed(call, seconds))
+                case "memory", _:
+                    pipe.send(peak_bytes(call))
+        except EOFError:
+            return
+        except Exception as error:
+            pipe.send(Failed(f"{type(error).__name__}: {error}"))
+
+
+def results(cell: Cell, result: Any) -> list[Any]:
+    """As NumPy arrays; the loss of a network summed over the batch."""
+    arrays = [] if cell.kind == COPY else list(leaves(result))
+    return [arrays[0].sum(), *arrays[1:]] if cell.kind == NETWORK else arrays
+
+
+def timed(call: Any, seconds: float) -> float:
+    """The median duration of a call, over calls for so many seconds, and at least one."""
+    call()
+    gc.collect()
+    gc.disable()
+    durations = []
+    until = time.perf_counter() + seconds
+    while not durations or time.perf_counter() < until:
+        started = time.perf_counter()
+        call()
+        durations.append(time.perf_counter() - started)
+    gc.enable()
+    return median(durations)
+
+
+def peak_bytes(call: Any) -> int | None:
+    """What one call takes at its peak beyond what was there before; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is there
+    before = _kilobytes(status, "VmRSS")
+    call()
+    return 1024 * max(0, _kilobytes(status, "VmHWM") - before)
+
+
+def _kilobytes(status: Path, name: str) -> int:
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
+
+
+# ── In the parent ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Worker:
+    """A contender in a process of its own."""
+
+    def __init__(self, contender: Contender) -> None:
+        self.name = contender.name
+        context = mp.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, contender), daemon=True)
+        deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is the parent's alone
+        self.process.start()
+        signal.signal(signal.SIGINT, deaf)
+        theirs.close()
+        self.kinds = self.answer()
+
+    def ask(self, what: str, about: object = None) -> Any:
+        self.tell(what, about)
+        return self.answer()
+
+    def tell(self, what: str, about: object = None) -> None:
+        with suppress(BrokenPipeError):  # `answer` will say so
+            self.pipe.send((what, about))
+
+    def answer(self) -> Any:
+        """Failed, if the worker says so, dies, or says nothing."""
+        try:
+            if not self.pipe.poll(PATIENCE):
+                self.process.kill()
+                raise Failed(f"no answer within {PATIENCE:.0f} s")
+            answer = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            raise Failed(f"died with exit code {self.process.exitcode}") from None
+        if isinstance(answer, Failed):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+@dataclass
+class Measured:
+    """A cell with the median seconds of each round, the peak bytes and the problem, each by the contender's name."""
+
+    cell: Cell
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    memory: dict[str, int | None] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        return {name: median(rounds) for name, rounds in self.rounds.items() if name not in self.problems}
+
+
+class Workers:
+    """All contenders; one that died is started again for the next cell."""
+
+    def __init__(self, contenders: Iterable[Contender]) -> None:
+        self.contenders = list(contenders)
+        self.running: dict[str, Worker] = {}
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.running.values():
+            worker.close()
+
+    def measure(self, cell: Cell, rounds: int, seconds: float) -> Measured:
+        """Every contender's results are compared with the reference's before anything is timed."""
+        found = Measured(cell)
+        for contender in self.contenders:
+            if contender.name not in self.running:
+                with self._noted(found, contender.name):
+                    self.running[contender.name] = Worker(contender)
+        able = [worker for worker in self.running.values() if cell.kind in worker.kinds]
+        for worker in able:
+            worker.tell("prepare", cell)
+        answers: dict[str, list[Any]] = {}
+        for worker in able:
+            with self._noted(found, worker.name):
+                answers[worker.name] = worker.answer()
+        for name, arrays in answers.items():
+            problem = difference(cell, arrays, answers.get(REFERENCE.name))
+            if problem:
+                found.problems[name] = problem
+        for turn in range(rounds):
+            for worker in able[turn % len(able) :] + able[: turn % len(able)]:
+                if worker.name not in found.problems:
+                    time.sleep(PAUSE)
+                    with self._noted(found, worker.name):
+                        found.rounds.setdefault(worker.name, []).append(worker.ask("run", seconds))
+        for worker in able:
+            if worker.name not in found.problems:
+                with self._noted(found, worker.name):
+                    found.memory[worker.name] = worker.ask("memory")
+        return found
+
+    @contextmanager
+    def _noted(self, found: Measured, name: str) -> Any:
+        try:
+            yield
+        except Failed as failed:
+            found.problems[name] = str(failed)
+            worker = self.running.get(name)
+            if worker and not worker.process.is_alive():
+                worker.close()
+                del self.running[name]
+
+
+def difference(cell: Cell, arrays: Sequence[Any], expected: Sequence[Any] | None) -> str | None:
+    """What is wrong with somebody's results: a shape, a dtype, or an entry off by more than √eps of the largest."""
+    if cell.kind == COPY:
+        return None
+    shapes = [a.shape for a in arrays]
+    if shapes != result_shapes(cell):
+        return f"wrong shapes: {shapes}"
+    tolerance = float(np.finfo(cell.dtype).eps) ** 0.5
+    for i, (a, b) in enumerate(zip(arrays, expected or arrays, strict=True)):
+        if a.dtype != cell.dtype:
+            return f"wrong dtype: {a.dtype}"
+        off = np.abs(a - b).max(initial=0) / max(np.abs(b).max(initial=0), sys.float_info.min)
+        if not off <= tolerance:
+            return f"wrong results: number {i} is off by {off:.1e} of the reference's largest entry"
+    return None
