@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        return " ".join(filter(None, (self.growth, self.kind, self.size, self.dtype)))
+        return f"{f'growth with {self.growth}: ' * bool(self.growth)}{self.kind} {self.size} {self.dtype}"
 
 
 def layers(cell: Cell) -> list[tuple[int, int]]:
@@ -164,7 +164,7 @@ GROWTH = [
     *(Cell(NETWORK, (784, 512, 10), batch, growth="batch") for batch in (1, 16, 256, 4096)),
     *(Cell(NETWORK, (width,) * 5, 32, growth="width") for width in (64, 256, 1024)),
     *(Cell(NETWORK, (128,) * (depth + 1), 32, growth="depth") for depth in (2, 8, 32)),
-    *(Cell(kind, (d, d), growth="Jacobian") for kind in (PULLED_BACK, DENSE) for d in (64, 128, 256)),
+    *(Cell(kind, (d, d), growth="d") for kind in (PULLED_BACK, DENSE) for d in (64, 128, 256)),
 ]
 
 LIMITS = [

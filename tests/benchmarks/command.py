@@ -14,6 +14,7 @@ from backprop_properties.accuracy_report import between_markers
 
 from .cells import CELLS, GROWTH, LIMITS, Cell
 from .contenders import PEERS, REFERENCE
+from .plot import svg
 from .report import markdown, print_report, to_dict
 from .turns import Measured, Workers
 
@@ -46,6 +47,7 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all that was measured.", metavar="FILE")
     ] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw it here, as SVG.", metavar="FILE")] = None,
     readme: Annotated[
         Path | None, typer.Option(help="Put the tables into this file, between its `bench` markers.", metavar="FILE")
     ] = None,
@@ -57,7 +59,7 @@ def bench(
     selected = chosen(cells)
     if not selected:
         raise _wrong(f"--cells: nothing has {cells!r} in its title, as {CELLS[0].title!r} has")
-    for file in (json_file,):
+    for file in (json_file, plot_file):
         if file is not None and not file.parent.is_dir():
             raise _wrong(f"there is no folder {file.parent}")
     try:
@@ -87,6 +89,8 @@ def bench(
     print_report(console, measured, missing)
     if json_file is not None:
         json_file.write_text(json.dumps(to_dict(measured), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if plot_file is not None:
+        plot_file.write_text(svg(measured), encoding="utf-8")
     if readme is not None and not interrupted:
         text = between_markers(readme.read_text(encoding="utf-8"), markdown(measured, missing), "bench")
         readme.write_text(text, encoding="utf-8")

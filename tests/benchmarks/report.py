@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .cells import COPY, PRODUCT, flops, moved_bytes
+from .cells import COPY, NETWORK, PRODUCT, flops, moved_bytes
 from .contenders import PEERS, REFERENCE, Contender
 from .limits import Limits, limits
 from .turns import Measured
@@ -99,8 +99,8 @@ def growth_rows(measured: Sequence[Measured]) -> tuple[list[str], list[list[str]
     lines = []
     for m in measured:
         if m.cell.growth:
-            cells = [f"{_time(m, name)}, {size(m.memory.get(name))}" if name in m.rounds else "–" for name in columns]
-            kind = m.cell.growth if m.cell.growth != "Jacobian" else m.cell.kind
+            cells = [f"{_time(m, name)} {size(m.memory.get(name))}" if name in m.rounds else "–" for name in columns]
+            kind = m.cell.growth if m.cell.kind == NETWORK else m.cell.kind
             lines.append([kind, m.cell.size, *cells])
     return ["growth with", "size", *columns], lines
 

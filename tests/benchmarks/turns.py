@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,13 +37,17 @@ class Failed(Exception):
 
 def serve(pipe: Connection, contender: Contender) -> None:
     """Answers requests until there are no more."""
-    array, makers = contender.load()
+    array: Any = None
+    makers: Any = {}
     call: Any = None
-    pipe.send(sorted(makers))
     while True:
         try:
             match pipe.recv():
+                case "load", _:
+                    array, makers = contender.load()
+                    pipe.send(sorted(makers))
                 case "prepare", cell:
+                    call = None  # and its arrays with it
                     call = makers[cell.kind](*map(array, inputs(cell)))
                     pipe.send(results(cell, call()))
                 case "run", seconds:
@@ -110,11 +114,12 @@ class Worker:
         self.process.start()
         signal.signal(signal.SIGINT, deaf)
         theirs.close()
-        self.kinds = self.answer()
-
-    def ask(self, what: str, about: object = None) -> Any:
-        self.tell(what, about)
-        return self.answer()
+        self.tell("load")
+        try:
+            self.kinds: list[str] = self.answer()
+        except Failed:
+            self.close()
+            raise
 
     def tell(self, what: str, about: object = None) -> None:
         with suppress(BrokenPipeError):  # `answer` will say so
@@ -125,6 +130,7 @@ class Worker:
         try:
             if not self.pipe.poll(PATIENCE):
                 self.process.kill()
+                self.process.join()
                 raise Failed(f"no answer within {PATIENCE:.0f} s")
             answer = self.pipe.recv()
         except (EOFError, ConnectionResetError):
@@ -155,7 +161,7 @@ class Measured:
 
 
 class Workers:
-    """All contenders; one that died is started again for the next cell."""
+    """All contenders. One that dies is started again for the next cell, one that can't start is left out from then on."""
 
     def __init__(self, contenders: Iterable[Contender]) -> None:
         self.contenders = list(contenders)
@@ -171,43 +177,47 @@ class Workers:
     def measure(self, cell: Cell, rounds: int, seconds: float) -> Measured:
         """Every contender's results are compared with the reference's before anything is timed."""
         found = Measured(cell)
-        for contender in self.contenders:
-            if contender.name not in self.running:
-                with self._noted(found, contender.name):
-                    self.running[contender.name] = Worker(contender)
+        self._start(found)
         able = [worker for worker in self.running.values() if cell.kind in worker.kinds]
         for worker in able:
             worker.tell("prepare", cell)
-        answers: dict[str, list[Any]] = {}
-        for worker in able:
-            with self._noted(found, worker.name):
-                answers[worker.name] = worker.answer()
-        for name, arrays in answers.items():
-            problem = difference(cell, arrays, answers.get(REFERENCE.name))
+        prepared = {worker.name: self._answer(found, worker) for worker in able}
+        for name, arrays in prepared.items():
+            problem = arrays is not None and difference(cell, arrays, prepared.get(REFERENCE.name))
             if problem:
                 found.problems[name] = problem
+        prepared.clear()
         for turn in range(rounds):
-            for worker in able[turn % len(able) :] + able[: turn % len(able)]:
+            for worker in able[turn % len(able) :] + able[: turn % len(able)] if able else []:
                 if worker.name not in found.problems:
                     time.sleep(PAUSE)
-                    with self._noted(found, worker.name):
-                        found.rounds.setdefault(worker.name, []).append(worker.ask("run", seconds))
+                    worker.tell("run", seconds)
+                    duration = self._answer(found, worker)
+                    found.rounds.setdefault(worker.name, []).extend([] if duration is None else [duration])
         for worker in able:
             if worker.name not in found.problems:
-                with self._noted(found, worker.name):
-                    found.memory[worker.name] = worker.ask("memory")
+                worker.tell("memory")
+                found.memory[worker.name] = self._answer(found, worker)
         return found
 
-    @contextmanager
-    def _noted(self, found: Measured, name: str) -> Any:
+    def _start(self, found: Measured) -> None:
+        for contender in list(self.contenders):
+            if contender.name not in self.running:
+                try:
+                    self.running[contender.name] = Worker(contender)
+                except Failed as failed:
+                    found.problems[contender.name] = f"does not start: {failed}"
+                    self.contenders.remove(contender)
+
+    def _answer(self, found: Measured, worker: Worker) -> Any:
+        """None and a note of the problem, if there is no answer."""
         try:
-            yield
+            return worker.answer()
         except Failed as failed:
-            found.problems[name] = str(failed)
-            worker = self.running.get(name)
-            if worker and not worker.process.is_alive():
-                worker.close()
-                del self.running[name]
+            found.problems[worker.name] = str(failed)
+            if not worker.process.is_alive():
+                self.running.pop(worker.name).close()
+            return None
 
 
 def difference(cell: Cell, arrays: Sequence[Any], expected: Sequence[Any] | None) -> str | None:
