@@ -1,6 +1,7 @@
 """The command line of the benchmarks."""
 
 import json
+import time
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated
@@ -71,28 +72,35 @@ def bench(
         rounds, seconds = 2, 0.02
     measured: list[Measured] = []
     contenders = [REFERENCE, *(peer for peer in PEERS if peer.installed)]
-    missing = [peer for peer in PEERS if not peer.installed]
-    interrupted = False
+    every = [*LIMITS, *selected]
+    remarks = [f"{peer.name} is not installed: not measured" for peer in PEERS if not peer.installed]
+    interrupted, started = False, time.perf_counter()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     try:
         with (
             Progress(*columns, console=Console(stderr=True), transient=True) as progress,
             Workers(contenders) as workers,
         ):
-            task = progress.add_task("", total=len(LIMITS) + len(selected))
-            for cell in [*LIMITS, *selected]:
+            task = progress.add_task("", total=len(every))
+            for cell in every:
                 progress.update(task, description=escape(cell.title))
                 measured.append(workers.measure(cell, rounds, seconds))
                 progress.advance(task)
+            for m in measured:
+                if m.cell.growth:
+                    progress.update(task, description=f"memory: {escape(m.cell.title)}")
+                    workers.weigh(m)
     except KeyboardInterrupt:
         interrupted = True
-    print_report(console, measured, missing)
+        remarks.append(f"interrupted: {len(measured)} of {len(every)} cells were measured")
+    remarks.append(f"{rounds} rounds, {time.perf_counter() - started:.0f} s in all")
+    print_report(console, measured, remarks)
     if json_file is not None:
         json_file.write_text(json.dumps(to_dict(measured), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if plot_file is not None:
         plot_file.write_text(svg(measured), encoding="utf-8")
     if readme is not None and not interrupted:
-        text = between_markers(readme.read_text(encoding="utf-8"), markdown(measured, missing), "bench")
+        text = between_markers(readme.read_text(encoding="utf-8"), markdown(measured, remarks), "bench")
         readme.write_text(text, encoding="utf-8")
     if interrupted:
         raise typer.Exit(INTERRUPTED)

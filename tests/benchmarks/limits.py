@@ -26,7 +26,7 @@ class Limits:
     def seconds(self, cell: Cell) -> float:
         """The least time for a cell; between two sizes of copies the bandwidth is interpolated.
 
-        >>> Limits({"float64": 1e9}, {10: 1e6, 1000: 1e6}).seconds(Cell("softmax_vjp", (10,), 100))
+        >>> round(Limits({"float64": 1e9}, {10: 1e6, 1000: 1e6}).seconds(Cell("softmax_vjp", (10,), 100)), 9)
         0.024
         """
         moved, sizes = moved_bytes(cell), sorted(self.byte_rate)

@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from .cells import COPY, NETWORK, PRODUCT, flops, moved_bytes
-from .contenders import PEERS, REFERENCE, Contender
+from .contenders import PEERS, REFERENCE
 from .limits import Limits, limits
 from .turns import Measured
 
+SERIES = ("batch", "width", "depth")
 NAMES = (REFERENCE.name, *(peer.name for peer in PEERS))
 
 
@@ -105,7 +106,7 @@ def growth_rows(measured: Sequence[Measured]) -> tuple[list[str], list[list[str]
     return ["growth with", "size", *columns], lines
 
 
-def notes(measured: Sequence[Measured], missing: Sequence[Contender]) -> Iterator[str]:
+def notes(measured: Sequence[Measured], remarks: Sequence[str]) -> Iterator[str]:
     """The limits, the verdict, and whatever went wrong."""
     limit = limits(measured)
     if limit:
@@ -116,17 +117,16 @@ def notes(measured: Sequence[Measured], missing: Sequence[Contender]) -> Iterato
     if ratios:
         ahead = sum(r <= 1 for r in ratios)
         yield f"the reference is at or ahead of the fastest peer in {ahead} of {len(ratios)} cells"
-    for contender in missing:
-        yield f"{contender.name} is not installed: not measured"
     for m in measured:
         for name, problem in m.problems.items():
             yield f"{name}, {m.cell.title}: {problem}"
+    yield from remarks
 
 
 # ── On the terminal ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def print_report(console: Console, measured: Sequence[Measured], missing: Sequence[Contender]) -> None:
+def print_report(console: Console, measured: Sequence[Measured], remarks: Sequence[str]) -> None:
     for head, lines in (speed_rows(measured), growth_rows(measured)):
         if lines:
             table = Table(box=None, pad_edge=False, header_style="bold")
@@ -139,7 +139,7 @@ def print_report(console: Console, measured: Sequence[Measured], missing: Sequen
                 table.add_row(f"  {line[0]}", *map(_coloured, line[1:]))
             console.print(table)
             console.print()
-    for note in notes(measured, missing):
+    for note in notes(measured, remarks):
         console.print(note, highlight=False, markup=False)
 
 
@@ -151,32 +151,33 @@ def _coloured(text: str) -> Text:
 # ── As Markdown ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def markdown(measured: Sequence[Measured], missing: Sequence[Contender]) -> str:
+def markdown(measured: Sequence[Measured], remarks: Sequence[str]) -> str:
     """Both tables, the machine, and how to repeat it."""
     parts = []
     for head, lines in (speed_rows(measured), growth_rows(measured)):
         if lines:
             left = 3 if "dtype" in head else 2
             rule = "|" + "---|" * left + "--:|" * (len(head) - left)
-            body = [[f"`{line[0]}`" if "_" in line[0] or "@" in line[0] else line[0], *line[1:]] for line in lines]
+            body = [[kind if kind in SERIES else f"`{kind}`", *line] for kind, *line in lines]
             parts.append("\n".join([_line(head), rule, *map(_line, body)]))
-    about = ", ".join(f"{key} {value}" if key[0].isupper() else str(value) for key, value in machine().items())
-    parts.append(". ".join(note[0].upper() + note[1:] for note in notes(measured, missing)) + ".")
-    parts.append(f"Measured on {about}. To repeat it: `make bench`.")
-    return "\n\n".join(parts)
+    *hardware, day = ("processor", "cores", "memory", "date")
+    about = machine()
+    versions = ", ".join(f"{name} {value}" for name, value in about.items() if name not in (*hardware, day))
+    here = f"measured on {about[day]}: {', '.join(about[key] for key in hardware)}; {versions}"
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in (*notes(measured, remarks), here))])
 
 
 def _line(cells: Sequence[str]) -> str:
     return " | ".join(["", *cells, ""]).strip()
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, str]:
     """What the numbers depend on."""
     cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = re.search(r"model name\s*: (.*)", cpuinfo)
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]  # NumPy's stub says None
     return {
-        "cpu": model[1] if model else platform.processor(),
+        "processor": model[1] if model else platform.processor(),
         "cores": f"{os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB",
         "Python": platform.python_version(),

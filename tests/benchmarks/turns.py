@@ -25,6 +25,7 @@ from .cells import COPY, NETWORK, Cell, inputs, result_shapes
 from .contenders import REFERENCE, Contender, leaves
 
 PATIENCE = 120.0  # seconds for one answer
+M_MMAP_THRESHOLD = -3  # of malloc.h: larger blocks come from the system, and go back to it when they are freed
 PAUSE = 0.005  # between two slices: threads that spin for work go to sleep
 
 
@@ -50,10 +51,13 @@ def serve(pipe: Connection, contender: Contender) -> None:
                     call = None  # and its arrays with it
                     call = makers[cell.kind](*map(array, inputs(cell)))
                     pipe.send(results(cell, call()))
+                case "weigh", cell:
+                    with suppress(OSError, AttributeError):
+                        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 17)
+                    call = makers[cell.kind](*map(array, inputs(cell)))
+                    pipe.send(peak_bytes(call))
                 case "run", seconds:
                     pipe.send(timed(call, seconds))
-                case "memory", _:
-                    pipe.send(peak_bytes(call))
         except EOFError:
             return
         except Exception as error:
@@ -86,9 +90,8 @@ def peak_bytes(call: Any) -> int | None:
     status = Path("/proc/self/status")
     if not status.exists():
         return None
+    call()
     gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
     Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is there
     before = _kilobytes(status, "VmRSS")
     call()
@@ -161,7 +164,7 @@ class Measured:
 
 
 class Workers:
-    """All contenders. One that dies is started again for the next cell, one that can't start is left out from then on."""
+    """All contenders. One that dies is started again for the next cell, one that does not start is left out."""
 
     def __init__(self, contenders: Iterable[Contender]) -> None:
         self.contenders = list(contenders)
@@ -194,11 +197,15 @@ class Workers:
                     worker.tell("run", seconds)
                     duration = self._answer(found, worker)
                     found.rounds.setdefault(worker.name, []).extend([] if duration is None else [duration])
-        for worker in able:
-            if worker.name not in found.problems:
-                worker.tell("memory")
-                found.memory[worker.name] = self._answer(found, worker)
         return found
+
+    def weigh(self, found: Measured) -> None:
+        """Adds the peak memory of a call: in workers that time nothing, since `malloc` is told to keep nothing."""
+        self._start(found)
+        for worker in list(self.running.values()):
+            if found.cell.kind in worker.kinds and worker.name not in found.problems:
+                worker.tell("weigh", found.cell)
+                found.memory[worker.name] = self._answer(found, worker)
 
     def _start(self, found: Measured) -> None:
         for contender in list(self.contenders):
