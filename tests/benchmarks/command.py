@@ -77,19 +77,18 @@ def bench(
     interrupted, started = False, time.perf_counter()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     try:
-        with (
-            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-            Workers(contenders) as workers,
-        ):
-            task = progress.add_task("", total=len(every))
-            for cell in every:
-                progress.update(task, description=escape(cell.title))
-                measured.append(workers.measure(cell, rounds, seconds))
-                progress.advance(task)
-            for m in measured:
-                if m.cell.growth:
-                    progress.update(task, description=f"memory: {escape(m.cell.title)}")
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=len(every) + sum(bool(cell.growth) for cell in every))
+            with Workers(contenders) as workers:
+                for cell in every:
+                    progress.update(task, description=escape(cell.title))
+                    measured.append(workers.measure(cell, rounds, seconds))
+                    progress.advance(task)
+            with Workers(contenders) as workers:
+                for m in (m for m in measured if m.cell.growth):
+                    progress.update(task, description=f"memory, {escape(m.cell.title)}")
                     workers.weigh(m)
+                    progress.advance(task)
     except KeyboardInterrupt:
         interrupted = True
         remarks.append(f"interrupted: {len(measured)} of {len(every)} cells were measured")
