@@ -40,7 +40,7 @@ class Cell:
         if self.kind in (CROSS_ENTROPY, SOFTMAX):
             return f"{self.batch}×{self.sizes[0]}"
         widths = "-".join(map(str, self.sizes))
-        if self.kind == NETWORK and len(self.sizes) > 4:
+        if self.kind == NETWORK and len(set(self.sizes)) == 1:
             widths = f"{self.sizes[0]} wide, {len(self.sizes) - 1} deep"
         elif self.kind != NETWORK:
             widths = "×".join(map(str, self.sizes))

@@ -43,7 +43,7 @@ def bench(
         typer.Option(help="Only cells with this in their title; globs, separated by commas.", metavar="TEXT"),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender in each cell.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0, help="Of a turn.")] = 0.08,
+    seconds: Annotated[float, typer.Option(min=0, help="Of a turn.")] = 0.05,
     quick: Annotated[bool, typer.Option("--quick", help="Two short turns: a first impression.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all that was measured.", metavar="FILE")

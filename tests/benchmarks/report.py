@@ -63,10 +63,12 @@ def duration(seconds: float | None) -> str:
 def size(count: float | None) -> str:
     """Bytes.
 
-    >>> size(134_217_728), size(8192), size(None)
-    ('134 MB', '0.01 MB', '–')
+    >>> size(134_217_728), size(8_200_000), size(40_000), size(None)
+    ('134 MB', '8.2 MB', '<0.1 MB', '–')
     """
-    return "–" if count is None else f"{count / 1e6:.{0 if count >= 1e7 else 1 if count >= 1e6 else 2}f} MB"
+    if count is None:
+        return "–"
+    return "<0.1 MB" if count < 1e5 else f"{count / 1e6:.{1 if count < 9.95e6 else 0}f} MB"
 
 
 # ── Rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,7 +113,9 @@ def notes(measured: Sequence[Measured], remarks: Sequence[str]) -> Iterator[str]
     limit = limits(measured)
     if limit:
         flops = " / ".join(f"{limit.flop_rate[dtype] / 1e9:.0f}" for dtype in ("float64", "float32"))
-        copies = ", ".join(f"{rate / 1e9:.0f} GB/s at {size(moved)}" for moved, rate in sorted(limit.byte_rate.items()))
+        copies = ", ".join(
+            f"{rate / 1e9:.0f} GB/s at {moved / 1e6:.3g} MB" for moved, rate in sorted(limit.byte_rate.items())
+        )
         yield f"the machine's limits: matrix products {flops} GFLOP/s (float64 / float32); copies {copies}"
     ratios = [r for m in measured if not m.cell.growth and m.cell.kind != PRODUCT and (r := ratio(m)) is not None]
     if ratios:
