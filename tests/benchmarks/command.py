@@ -1,7 +1,9 @@
 """The command line of the benchmarks."""
 
 import json
+import os
 import time
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +36,24 @@ def chosen(patterns: str | None) -> list[Cell]:
     if patterns is None:
         return every
     return [cell for cell in every if any(fnmatch(cell.title, f"*{p.strip()}*") for p in patterns.split(","))]
+
+
+def measure(cells: Sequence[Cell], rounds: int, seconds: float, measured: list[Measured]) -> None:
+    """Fills `measured`, which holds what was found so far if Ctrl-C ends it; a live line tells how far it is."""
+    contenders = [REFERENCE, *(peer for peer in PEERS if peer.installed)]
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(cells) + sum(bool(cell.growth) for cell in cells))
+        with Workers(contenders) as workers:
+            for cell in cells:
+                progress.update(task, description=escape(cell.title))
+                measured.append(workers.measure(cell, rounds, seconds))
+                progress.advance(task)
+        with Workers(contenders) as workers:
+            for m in (m for m in measured if m.cell.growth):
+                progress.update(task, description=f"memory, {escape(m.cell.title)}")
+                workers.weigh(m)
+                progress.advance(task)
 
 
 @app.command()
@@ -70,29 +90,17 @@ def bench(
         raise _wrong(str(error)) from None
     if quick:
         rounds, seconds = 2, 0.02
+    every: list[Cell] = [*LIMITS, *selected]
     measured: list[Measured] = []
-    contenders = [REFERENCE, *(peer for peer in PEERS if peer.installed)]
-    every = [*LIMITS, *selected]
+    interrupted, load, started = False, os.getloadavg()[0], time.perf_counter()
     remarks = [f"{peer.name} is not installed: not measured" for peer in PEERS if not peer.installed]
-    interrupted, started = False, time.perf_counter()
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("", total=len(every) + sum(bool(cell.growth) for cell in every))
-            with Workers(contenders) as workers:
-                for cell in every:
-                    progress.update(task, description=escape(cell.title))
-                    measured.append(workers.measure(cell, rounds, seconds))
-                    progress.advance(task)
-            with Workers(contenders) as workers:
-                for m in (m for m in measured if m.cell.growth):
-                    progress.update(task, description=f"memory, {escape(m.cell.title)}")
-                    workers.weigh(m)
-                    progress.advance(task)
+        measure(every, rounds, seconds, measured)
     except KeyboardInterrupt:
         interrupted = True
         remarks.append(f"interrupted: {len(measured)} of {len(every)} cells were measured")
-    remarks.append(f"{rounds} rounds, {time.perf_counter() - started:.0f} s in all")
+    took = time.perf_counter() - started
+    remarks.append(f"{rounds} rounds, {took:.0f} s in all; the machine's load before it: {load:.1f}")
     print_report(console, measured, remarks)
     if json_file is not None:
         json_file.write_text(json.dumps(to_dict(measured), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
