@@ -176,6 +176,12 @@ def test_everybody_computes_the_same_and_has_a_turn_in_every_round(workers: Work
     assert all(seconds > 0 for seconds in found.seconds.values())
 
 
+def test_a_slow_cell_has_fewer_rounds(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "BUDGET", 0)
+    found = workers.measure(TINY[0], rounds=5, seconds=0)
+    assert {len(rounds) for rounds in found.rounds.values()} == {1}
+
+
 def test_each_contender_has_a_process_of_its_own(workers: Workers) -> None:
     workers.measure(TINY[0], rounds=1, seconds=0)
     assert len({worker.process.pid for worker in workers.running.values()} | {os.getpid()}) == len(PRESENT) + 1
@@ -362,20 +368,23 @@ def bench(*arguments: str) -> object:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two tiny cells, small limits, and no library but the reference and one peer."""
+    """Two tiny cells, one that grows, small limits, and no peers."""
     monkeypatch.setattr(command, "CELLS", TINY[:2])
     monkeypatch.setattr(command, "GROWTH", [replace(TINY[3], growth="batch")])
     monkeypatch.setattr(command, "LIMITS", [replace(cell, sizes=(64,)) for cell in LIMITS[:3]])
-    missing = [peer._replace(distribution="no_such_module") for peer in PEERS[1:]]
-    monkeypatch.setattr(command, "PEERS", (PEERS[0], *missing))
+    monkeypatch.setattr(command, "PEERS", [peer._replace(distribution="no_such_module") for peer in PEERS])
 
 
 @pytest.mark.usefixtures("small")
-def test_a_run_writes_what_it_was_asked_for_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_run_writes_what_it_was_asked_for_and_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "PEERS", [PEERS[0], *command.PEERS[1:]])
     readme, data, drawing = (tmp_path / name for name in ("README.md", "out.json", "out.svg"))
     readme.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
     result = bench("--quick", "--readme", str(readme), "--json", str(data), "--plot", str(drawing))
     assert result.exit_code == 0, result.output
+    assert "JAX is not installed" not in result.output
     assert "PyTorch is not installed: not measured" in result.output
     assert "autograd is not installed: not measured" in result.output
     assert "| `backpropagation` | 5-4-3 | float64 |" in readme.read_text()

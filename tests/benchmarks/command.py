@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -23,7 +24,7 @@ from .turns import Measured, Workers
 
 INTERRUPTED = 130
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 100)  # a file takes the whole table
 
 
 def chosen(patterns: str | None) -> list[Cell]:
@@ -100,7 +101,7 @@ def bench(
         interrupted = True
         remarks.append(f"interrupted: {len(measured)} of {len(every)} cells were measured")
     took = time.perf_counter() - started
-    remarks.append(f"{rounds} rounds, {took:.0f} s in all; the machine's load before it: {load:.1f}")
+    remarks.append(f"up to {rounds} rounds, {took:.0f} s in all; the machine's load before it: {load:.1f}")
     print_report(console, measured, remarks)
     if json_file is not None:
         json_file.write_text(json.dumps(to_dict(measured), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

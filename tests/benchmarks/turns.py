@@ -2,7 +2,8 @@
 
 Frameworks in one process slow each other two to three times through their pools of threads. A slice is one call that
 is not counted, which wakes the threads and fills the caches, and then as many as fit the time; a result is dropped
-before the next call. What is kept of a slice is its median, and of a cell the median over the rounds.
+before the next call. What is kept of a slice is its median, and of a cell the median over the rounds, of which a slow
+cell has fewer.
 """
 
 import ctypes
@@ -24,6 +25,7 @@ import numpy as np
 from .cells import COPY, NETWORK, Cell, inputs, result_shapes
 from .contenders import REFERENCE, Contender, leaves
 
+BUDGET = 3.0  # seconds for the turns of a cell: after that no new round begins
 PATIENCE = 120.0  # seconds for one answer
 M_MMAP_THRESHOLD = -3  # of malloc.h: larger blocks come from the system, and go back to it when they are freed
 PAUSE = 0.03  # between two slices: OpenBLAS's threads look for work during 2²⁶ clock cycles before they sleep
@@ -204,8 +206,12 @@ class Workers:
             if digests is not None:
                 problem = difference(cell, digests, prepared.get(REFERENCE.name) or digests)
                 found.problems |= {name: problem} if problem else {}
-        for turn in range(rounds):
-            for worker in able[turn % len(able) :] + able[: turn % len(able)] if able else []:
+        until = time.perf_counter() + BUDGET
+        for turn in range(rounds if able else 0):
+            if turn and time.perf_counter() > until:
+                break
+            first = turn % len(able)
+            for worker in able[first:] + able[:first]:
                 if worker.name not in found.problems:
                     time.sleep(PAUSE)
                     worker.tell("run", seconds)
