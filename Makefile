@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: verify test lint thorough clean
+.PHONY: verify test lint thorough bench clean
 .DELETE_ON_ERROR:
 
 verify: $(VENV)/ready  ## every law on every operation: the main job
@@ -19,6 +19,9 @@ lint: $(VENV)/ready
 
 thorough: $(VENV)/ready  ## random exploration, new cases at every run
 	$(BIN)/python -m pytest -q -n auto --hypothesis-profile=thorough tests
+
+bench: $(VENV)/ready  ## how fast: beside JAX, PyTorch and autograd where installed; BENCH='--cells softmax' chooses
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "backprop-reference needs Python 3.11 or newer, this is " + sys.version)'

@@ -1,0 +1,5 @@
+"""`make bench`, or with tests/ on the path `python -m benchmarks`."""
+
+from .command import main
+
+main()

@@ -1,0 +1,124 @@
+"""The command line of the benchmarks."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from backprop_properties.accuracy_report import between_markers
+
+from .cells import CELLS, GROWTH, LIMITS, Cell
+from .contenders import PEERS, REFERENCE
+from .plot import svg
+from .report import markdown, print_report, to_dict
+from .turns import Measured, Workers
+
+INTERRUPTED = 130
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+console = Console(width=None if sys.stdout.isatty() else 100)  # a file takes the whole table
+
+
+def chosen(patterns: str | None) -> list[Cell]:
+    """The cells whose titles have one of the patterns in them; all without patterns.
+
+    >>> [cell.size for cell in chosen("softmax_vjp*float32")]
+    ['4096×10', '4096×1000', '64×50000']
+    """
+    every = [*CELLS, *GROWTH]
+    if patterns is None:
+        return every
+    return [cell for cell in every if any(fnmatch(cell.title, f"*{p.strip()}*") for p in patterns.split(","))]
+
+
+def measure(cells: Sequence[Cell], rounds: int, seconds: float, measured: list[Measured]) -> None:
+    """Fills `measured`, which holds what was found so far if Ctrl-C ends it; a live line tells how far it is."""
+    contenders = [REFERENCE, *(peer for peer in PEERS if peer.installed)]
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(cells) + sum(bool(cell.growth) for cell in cells))
+        with Workers(contenders) as workers:
+            for cell in cells:
+                progress.update(task, description=escape(cell.title))
+                measured.append(workers.measure(cell, rounds, seconds))
+                progress.advance(task)
+        with Workers(contenders) as workers:
+            for m in (m for m in measured if m.cell.growth):
+                progress.update(task, description=f"memory, {escape(m.cell.title)}")
+                workers.weigh(m)
+                progress.advance(task)
+
+
+@app.command()
+def bench(
+    cells: Annotated[
+        str | None,
+        typer.Option(help="Only cells with this in their title; globs, separated by commas.", metavar="TEXT"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender in each cell.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0, help="Of a turn.")] = 0.05,
+    quick: Annotated[bool, typer.Option("--quick", help="Two short turns: a first impression.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all that was measured.", metavar="FILE")
+    ] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw it here, as SVG.", metavar="FILE")] = None,
+    readme: Annotated[
+        Path | None, typer.Option(help="Put the tables into this file, between its `bench` markers.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Time the reference beside JAX, PyTorch and autograd, where installed, and beside the machine's limits.
+
+    Each contender has a process of its own; they take turns. `ratio` is the reference's time over the fastest peer's.
+    """
+    selected = chosen(cells)
+    if not selected:
+        raise _wrong(f"--cells: nothing has {cells!r} in its title, as {CELLS[0].title!r} has")
+    for file in (json_file, plot_file):
+        if file is not None and not file.parent.is_dir():
+            raise _wrong(f"there is no folder {file.parent}")
+    try:
+        if readme is not None:
+            between_markers(readme.read_text(encoding="utf-8"), "", "bench")
+    except (OSError, ValueError) as error:
+        raise _wrong(str(error)) from None
+    if quick:
+        rounds, seconds = 2, 0.02
+    every: list[Cell] = [*LIMITS, *selected]
+    measured: list[Measured] = []
+    interrupted, load, started = False, os.getloadavg()[0], time.perf_counter()
+    remarks = [f"{peer.name} is not installed: not measured" for peer in PEERS if not peer.installed]
+    try:
+        measure(every, rounds, seconds, measured)
+    except KeyboardInterrupt:
+        interrupted = True
+        remarks.append(f"interrupted: {len(measured)} of {len(every)} cells were measured")
+    took = time.perf_counter() - started
+    remarks.append(f"up to {rounds} rounds, {took:.0f} s in all; the machine's load before it: {load:.1f}")
+    print_report(console, measured, remarks)
+    if json_file is not None:
+        json_file.write_text(json.dumps(to_dict(measured), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if plot_file is not None:
+        plot_file.write_text(svg(measured), encoding="utf-8")
+    if readme is not None and not interrupted:
+        text = between_markers(readme.read_text(encoding="utf-8"), markdown(measured, remarks), "bench")
+        readme.write_text(text, encoding="utf-8")
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _wrong(message: str) -> typer.Exit:
+    """One line on standard error, and exit code 2."""
+    Console(stderr=True).print(f"bench: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+    return typer.Exit(2)
+
+
+def main() -> None:
+    app()
