@@ -250,7 +250,8 @@ def _bound(
         brought, rounding = np.abs(v[0]) * e[1] + e[0] * np.abs(v[1]) + e[0] * e[1], terms
     elif name == "div":
         room = np.abs(v[1]) - e[1]
-        brought, rounding = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf), terms
+        brought = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf)
+        rounding = terms + np.abs(v[0]) * (precision.tiny / precision.eps)  # it may be a · (1/b), and 1/b subnormal
     elif name in ("square", "integer_pow"):
         size, f = np.abs(v[0]), _VALUES[name]
         ends = [np.abs(f(params, end) - terms) for end in (np.maximum(size - e[0], 0.0), size + e[0])]

@@ -3,11 +3,12 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["load_vectors", "replay", "replay_chain_law", "try_operation", "verify"]
+__all__ = ["load_vectors", "replay", "replay_batch", "replay_chain_law", "try_operation", "verify"]
 
 _HOMES = {
     "load_vectors": "frozen.vectors",
     "replay": "trial",
+    "replay_batch": "sweep",
     "replay_chain_law": "trial",
     "try_operation": "trial",
     "verify": "verify",

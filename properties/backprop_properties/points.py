@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
+import numpy as np
 
 from backprop_oracle.autodiff import Answers, answers, evaluated
 from backprop_reference import Operation
@@ -58,3 +59,17 @@ def point(operation: Operation, implementation: Operation, case: Case) -> Point:
         operation.name, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
     )
     return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
+
+
+def added_up(
+    total: Callable[[Array], Array], values: Array, bounds: Array, examples: Any, dtype: Any
+) -> tuple[Array, Array]:
+    """What gradients of a parameter by `examples` examples add up to, and the bound of the sum's error.
+
+    It is infinite where a sum of the terms may overflow on its way.
+    """
+    info = ml_dtypes.finfo(dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        terms = total(np.abs(values))
+        bound = total(bounds) + examples * float(info.eps) * terms
+        return total(values), np.where(terms > float(info.max), np.inf, bound)
