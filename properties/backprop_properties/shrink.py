@@ -25,7 +25,7 @@ from hypothesis.internal.conjecture import providers
 from backprop_reference import Operation
 
 from .claims import Array
-from .inputs import DOMAINS, Case, cores, into_domain, may_be_empty
+from .inputs import Case, cores, into_domain, may_be_empty
 
 SECONDS = 10.0
 ROUNDS = 6

@@ -101,10 +101,16 @@ def draw_sizes(operation: Operation, draw: np.random.Generator) -> dict[str, int
     return sizes
 
 
-def rows_of(operation: Operation, sizes: Mapping[str, int]) -> int:
-    """How many rows a block of these sizes has: a power of two, so that shapes that come again are the same."""
+def rows_of(operation: Operation, sizes: Mapping[str, int], examples: int) -> int:
+    """How many rows a block of these sizes has: a power of two, so that shapes that come again are the same.
+
+    However few examples there are, they are of eight shapes; of nothing there are not many.
+    """
+    if 0 in sizes.values():
+        return 16
     entries = sum(math.prod(sizes[letter] for letter in core) for core in cores(operation))
-    return min(ROWS, 2 ** int(math.log2(ENTRIES / max(entries, 1))))
+    most = min(ROWS, ENTRIES // entries, examples // (8 * BLOCKS))
+    return 2 ** int(math.log2(max(most, 1)))
 
 
 def draw_block(
@@ -231,7 +237,7 @@ def try_sweep(
     while done < examples:
         sizes = draw_sizes(operation, draw)
         for k in range(BLOCKS):
-            rows = min(rows_of(operation, sizes), examples - done)
+            rows = min(rows_of(operation, sizes, examples), examples - done)
             if rows:
                 block = draw_block(operation, sizes, np.dtype(dtypes[k % len(dtypes)]), rows, draw)
                 few = min(JACOBIANS, rows) if k < len(dtypes) and _entries(block) <= LARGEST_JACOBIAN else 0
@@ -294,7 +300,8 @@ def _narrowed(p: Sweep, law: str, block: Block) -> Block:
 def replay_batch(operation: str, delta: Any, *args: Any, implementation: Operation | None = None) -> None:
     """The value, the vjp and Jacobians of a batch, against JAX's of its rows: raises the `Violation`, or returns.
 
-    >>> replay_batch("dot", np.array([1.0, 2.0]), np.array([[1.0, 2.0], [5.0, 6.0]]), np.array([[3.0, 4.0], [7.0, 8.0]]))
+    >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> replay_batch("dot", np.array([1.0, -1.0]), x, 5 * x)
     """
     row = OPERATIONS[operation]
     arrays = [np.asarray(a) for a in args]

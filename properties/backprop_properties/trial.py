@@ -194,12 +194,13 @@ def try_operation(
     def look(case: Case) -> None:
         nonlocal count
         count += 1
+        sizes, dtype = sizes_of(operation, case), case.dtype.name
         for law, what, found in violations(laws, point(operation, implementation, case)):
             if isinstance(found, Violation):
                 failed.setdefault(law, failure_at(operation, law, found, case))
                 continue
             tally = tallies.setdefault((law, what), Tally())
-            tally.add(found, sizes_of(operation, case), case.dtype.name)
+            tally.add(found, sizes, dtype)
 
     run(strategy, look, examples - examples // 2, seed, (Phase.generate,))
     for case in _in_every_regime(operation, pool or shape_pool(operation, seed), dtypes, examples // 2, seed):

@@ -21,7 +21,7 @@ from .sweep import try_sweep
 from .trial import Failure, Outcome, shrunk, try_chain_law, try_operation
 from .workers import done
 
-EVERY_LAW_ON = 200  # cases of an operation go through all laws; those above it are swept
+EVERY_LAW_ON = 100  # cases of an operation go through all laws; those above it are swept
 PART, PARTS = 2**15, 1024  # cases of a task of a sweep at least, such tasks of an operation at most
 
 
@@ -146,7 +146,7 @@ def cut(names: Sequence[str], examples: int, seed: int) -> list[Task]:
     arguments. Then the sweeps, a part of each operation in turn, so that an interrupted run has seen all of them.
 
     >>> [task[:3] for task in cut(["add", "several_paths"], 50_000, 0)]
-    [('several_paths', 0, 20), ('add', 0, 200), ('add', 1, 32768), ('add', 2, 17032)]
+    [('several_paths', 0, 10), ('add', 0, 100), ('add', 1, 32768), ('add', 2, 17132)]
     """
     first = min(examples, EVERY_LAW_ON)
     longest = sorted(names, key=lambda name: len(OPERATIONS[name].arguments) if name in OPERATIONS else 99)
@@ -183,14 +183,14 @@ def verify(
     executor: Executor | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
-    """Every law on every operation (or on those named), `examples` cases each: by all laws up to 200, then by sweeps.
+    """Every law on every operation (or on those named), `examples` cases each: by all laws up to 100, then by sweeps.
 
     The work goes to `jobs` processes (one per core, if not given), or to any `concurrent.futures.Executor`. The same
     seed gives the same cases, whatever runs them. Ctrl-C ends the run with what was found so far.
 
     >>> report = verify(["add"], examples=2000, jobs=1)
     >>> report.passed, report.cases, report.swept
-    (True, 2000, 1800)
+    (True, 2000, 1900)
     """
     if examples < 1:
         raise ValueError(f"examples must be at least 1, got {examples}: a run that checks nothing shows nothing")
