@@ -306,18 +306,18 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_parts")
 def test_the_report_is_the_same_whoever_does_the_work() -> None:
     distributed = pytest.importorskip("distributed")
-    alone = verify.verify(NAMES, examples=9000, jobs=1)
+    alone = verify.verify(NAMES, examples=5000, jobs=1)
     assert alone.passed
-    assert alone.swept == 2 * 8990
-    assert entries(verify.verify(NAMES, examples=9000, jobs=3)) == entries(alone)
+    assert alone.swept == 2 * 4990
+    assert entries(verify.verify(NAMES, examples=5000, jobs=2)) == entries(alone)
     with ThreadPoolExecutor(2) as threads:
-        assert entries(verify.verify(NAMES, examples=9000, executor=threads)) == entries(alone)
+        assert entries(verify.verify(NAMES, examples=5000, executor=threads)) == entries(alone)
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
         client.get_executor() as executor,
     ):
-        assert entries(verify.verify(NAMES, examples=9000, executor=executor)) == entries(alone)
+        assert entries(verify.verify(NAMES, examples=5000, executor=executor)) == entries(alone)
         killed: list[int] = []
 
         def kill(outcome: Outcome) -> None:
@@ -325,9 +325,9 @@ def test_the_report_is_the_same_whoever_does_the_work() -> None:
                 killed.extend(client.run(os.getpid).values())
                 os.kill(killed[0], signal.SIGKILL)
 
-        assert entries(verify.verify(NAMES, examples=9000, executor=executor, on_outcome=kill)) == entries(alone)
+        assert entries(verify.verify(NAMES, examples=5000, executor=executor, on_outcome=kill)) == entries(alone)
         assert killed
-    assert entries(verify.verify(NAMES, examples=9000, jobs=1, seed=1)) != entries(alone)
+    assert entries(verify.verify(NAMES, examples=5000, jobs=1, seed=1)) != entries(alone)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -341,11 +341,11 @@ def test_a_worker_killed_in_a_sweep_is_reported_and_its_work_is_done_again() -> 
             killed.append(worker.pid or 0)
             os.kill(killed[0], signal.SIGKILL)
 
-    report = verify.verify(["affine", "dot"], examples=20_000, jobs=2, on_outcome=kill)
+    report = verify.verify(["affine", "dot"], examples=8000, jobs=2, on_outcome=kill)
     assert killed
     assert any("a worker process died" in note for note in report.notes)
     assert report.passed
-    assert entries(report) == entries(verify.verify(["affine", "dot"], examples=20_000, jobs=1))
+    assert entries(report) == entries(verify.verify(["affine", "dot"], examples=8000, jobs=1))
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -55,14 +55,15 @@ def done(
             under_way.clear()
             notes.append(f"a worker process died; its work is done again ({len(waiting)} tasks to go)")
             executor = None  # one that broke stays broken
-        finally:
-            for future in under_way:  # interrupted: nobody waits for these
-                future.cancel()
+        finally:  # under way still: interrupted, and nobody waits for it
             if own:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for worker in multiprocessing.active_children():
                     if under_way and worker not in before:
                         worker.kill()
+            else:
+                for future in under_way:
+                    future.cancel()
     if waiting:
         notes.append(f"worker processes died {DEATHS} times in a row; {len(waiting)} tasks are left undone")
 
