@@ -19,7 +19,9 @@ from backprop_properties import sweep, trial, verify, workers
 from backprop_properties.claims import Violation
 from backprop_properties.commands import app
 from backprop_properties.faults import FAULTS, implementation
-from backprop_properties.inputs import TILES, cores
+from backprop_properties.inputs import TILES, Case, cores
+from backprop_properties.points import added_up
+from backprop_properties.shrink import smallest
 from backprop_properties.sweep import draw_block, draw_sizes, replay_batch, rows_of, try_sweep
 from backprop_properties.trial import BATCH, Failure, Outcome, shrunk
 from backprop_properties.verify import EVERY_LAW_ON, PART, PARTS, Report, cut
@@ -261,6 +263,65 @@ def test_what_is_written_to_spoils_nothing_but_itself() -> None:
         return u
 
     assert not try_sweep(OPERATIONS["square"], replace(OPERATIONS["square"], forward=forward), examples=2000).failures
+
+
+# ── What a failure is made into ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def case_of(name: str, sizes: dict[str, int], seed: int = 0) -> Case:
+    return draw_block(OPERATIONS[name], sizes, F64, 64, np.random.default_rng(seed)).row(3)
+
+
+def test_the_smallest_case_keeps_what_makes_it_fail_and_nothing_else() -> None:
+    case = case_of("affine", {"d": 9, "n": 40})
+    rare = case.args[1][17]
+    small = smallest(OPERATIONS["affine"], case, lambda case: rare in case.args[1], {})
+    assert small.args[1].tolist() == [rare]
+    assert small.args[0].shape == (0, 1)
+    assert small.delta.shape == (0,)
+
+
+def test_the_smallest_case_stays_in_the_domain() -> None:
+    case = case_of("log", {"n": 6})
+    tried: list[Case] = []
+    small = smallest(OPERATIONS["log"], case, lambda case: tried.append(case) or case.delta.size > 1, {"x": "positive"})
+    assert small.args[0].shape == (2,)
+    assert all((case.args[0] > 0).all() for case in tried)
+    one_hot = replace(case_of("softmax_cross_entropy", {"n": 5}), args=(np.arange(5.0), np.eye(5)[2]))
+    seen: list[Case] = []
+    fails = lambda case: seen.append(case) or case.args[0].size > 2  # noqa: E731
+    assert smallest(OPERATIONS["softmax_cross_entropy"], one_hot, fails, {"y": "one-hot"}).args[0].size == 3
+    assert all(sorted(case.args[1])[-2:] in ([0, 1], [1]) and case.args[1].sum() == 1 for case in seen)
+
+
+def test_a_softmax_is_shrunk_to_something() -> None:
+    assert smallest(OPERATIONS["softmax"], case_of("softmax", {"n": 9}), lambda case: True, {}).args[0].shape == (1,)
+
+
+def test_the_reproduction_of_an_empty_array_has_its_shape() -> None:
+    case = Case("matvec", (np.zeros((2, 0)), np.zeros(0)), np.zeros(2), ())
+    failure = trial.failure_at(OPERATIONS["matvec"], VJP, Violation("dW", "no"), case)
+    assert "W = np.zeros((2, 0), np.float64)" in failure.reproduction
+    exec(failure.reproduction, {})
+
+
+# ── Where honest evaluations differ ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_quotient_may_be_had_by_a_subnormal_reciprocal() -> None:
+    wrong = replace(OPERATIONS["log"], vjp=lambda delta, x: (delta / x * np.float32(1.000001),))
+    for x, delta in ((1.3e38, 1.4e35), (1.3e38, 0.5e35), (8e37, 1e35)):
+        arrays = np.array([delta], np.float32), np.array([x], np.float32)
+        trial.replay("log", VJP, *arrays)
+        with pytest.raises(Violation, match="dx"):
+            trial.replay("log", VJP, *arrays, implementation=wrong)
+
+
+def test_nothing_is_claimed_of_a_sum_that_may_overflow_on_its_way() -> None:
+    values, bounds = np.array([[3e38], [3e38], [-3e38], [1.0]]), np.full((4, 1), 1e31)
+    for part, expected in ((values, np.inf), (values[2:], 2e31)):
+        _, bound = added_up(lambda a: a.sum(0), part, bounds[: len(part)], len(part), np.float32)
+        assert bound[0] == pytest.approx(expected, rel=10)
 
 
 # ── Tasks and their results ─────────────────────────────────────────────────────────────────────────────────────────
