@@ -1,5 +1,6 @@
 """Sweeps: the same cases whoever does the work; every planted fault found, however rare, and shown by a small case."""
 
+import json
 import multiprocessing
 import os
 import re
@@ -10,6 +11,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,7 +198,8 @@ def test_a_fault_of_batches_alone_is_shown_by_a_batch() -> None:
     assert failure.case is not None
     assert 20 < len(failure.case.delta) < 44
     assert shrunk(failure, wrong) is failure
-    assert reproduced(failure, wrong).what == "dx"
+    again = reproduced(failure, wrong)
+    assert (again.what, again.message, again.index) == (failure.what, failure.message, failure.index)
     replay_batch("tanh", failure.case.delta, *failure.case.args)
 
 
@@ -444,12 +447,15 @@ def test_tasks_left_undone_are_named_and_the_run_has_not_passed(monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_command_finds_shrinks_and_shows_a_rare_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_finds_shrinks_and_shows_a_rare_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = {**OPERATIONS, "dot": rarely_wrong("dot", "x", one_in=5000)}
     for module in (verify, trial):
         monkeypatch.setattr(module, "OPERATIONS", rows)
-    result = CliRunner().invoke(app, ["verify", "--operations", "dot", "--examples", "20000", "--jobs", "1"])
+    options = ["--operations", "dot", "--examples", "20000", "--jobs", "1", "--json", str(tmp_path / "out.json")]
+    result = CliRunner().invoke(app, ["verify", *options])
     assert result.exit_code == 1
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert (report["cases"], report["swept"], report["operations"][0]["swept"]) == (20_000, 19_990, 19_990)
     assert "dot: vjp equals jax vjp" in result.output
     lines = [line.strip() for line in result.output.splitlines()]
     x = next(line for line in lines if line.startswith("x = np.array"))

@@ -278,23 +278,25 @@ def _taken_out(p: Sweep, law: str, violation: Violation) -> Failure:
                 return failure_at(operation, name, found, case)
     batch = _narrowed(p, law, block.part(np.flatnonzero(block.run == block.run[suspects[0]])))
     args = tuple(a if data else a[0] for a, data in zip(batch.args, batch.is_data, strict=True))
-    return failure_at(operation, BATCH, violation, Case(operation.name, args, batch.delta, ()))
+    found = _violation(p.implementation, law, batch) or violation
+    return failure_at(operation, BATCH, found, Case(operation.name, args, batch.delta, ()))
 
 
 def _narrowed(p: Sweep, law: str, block: Block) -> Block:
     """The first or the second half of a block, and of that, as long as the law fails."""
-
-    def fails(block: Block) -> bool:
-        at = sweep(p.implementation, block, min(JACOBIANS, len(block.delta)))
-        return any(isinstance(found, Violation) for _, _, found in violations({law: SWEPT[law]}, at))
-
     while len(block.delta) > 1:
         halves = map(block.part, np.array_split(np.arange(len(block.delta)), 2))
-        half = next(filter(fails, halves), None)
+        half = next((half for half in halves if _violation(p.implementation, law, half)), None)
         if half is None:
             break
         block = half
     return block
+
+
+def _violation(implementation: Operation, law: str, block: Block) -> Violation | None:
+    """What a law has to say against an implementation at a block."""
+    at = sweep(implementation, block, min(JACOBIANS, len(block.delta)))
+    return next((found for _, _, found in violations({law: SWEPT[law]}, at) if isinstance(found, Violation)), None)
 
 
 def replay_batch(operation: str, delta: Any, *args: Any, implementation: Operation | None = None) -> None:
