@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from backprop_properties import trial, verify
+from backprop_properties import trial, verify, workers
 from backprop_properties.commands import app
 from backprop_properties.display import small_input
 from backprop_reference import OPERATIONS
@@ -195,7 +195,7 @@ def test_the_command_says_which_extra_is_missing() -> None:
 
 def test_the_work_of_a_worker_that_died_is_done_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BACKPROP_TEST_MARK", str(tmp_path / "died"))
-    monkeypatch.setattr(verify, "keep_compiled_programs", die_once)
+    monkeypatch.setattr(workers, "keep_compiled_programs", die_once)
     report = verify.verify(["add"], examples=3, jobs=2)
     assert report.passed
     assert any("died" in note for note in report.notes)

@@ -251,7 +251,9 @@ def _bound(
         brought, rounding = np.abs(v[0]) * e[1] + e[0] * np.abs(v[1]) + e[0] * e[1], terms
     elif name == "div":
         room = np.abs(v[1]) - e[1]
-        brought, rounding = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf), terms
+        brought = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf)
+        by_reciprocal = np.where(np.abs(v[1]) * precision.tiny > 1, np.abs(v[0]) * precision.tiny, 0.0)
+        rounding = terms + by_reciprocal  # of a · (1/b), where 1/b is subnormal and has its spacing
     elif name in ("square", "integer_pow"):
         size, f = np.abs(v[0]), _VALUES[name]
         ends = [np.abs(f(params, end) - terms) for end in (np.maximum(size - e[0], 0.0), size + e[0])]

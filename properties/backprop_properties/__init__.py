@@ -3,12 +3,13 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["check", "load_vectors", "replay", "replay_chain_law", "try_operation", "verify"]
+__all__ = ["check", "load_vectors", "replay", "replay_batch", "replay_chain_law", "try_operation", "verify"]
 
 _HOMES = {
     "check": "checking.check",
     "load_vectors": "frozen.vectors",
     "replay": "checking.check",
+    "replay_batch": "sweep",
     "replay_chain_law": "trial",
     "try_operation": "trial",
     "verify": "verify",

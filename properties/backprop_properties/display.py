@@ -1,6 +1,7 @@
 """What the terminal shows: progress, tables, failures."""
 
 import inspect
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -8,7 +9,14 @@ from functools import partial
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from backprop_reference import OPERATIONS, Jacobian, Operation
@@ -19,30 +27,38 @@ from .trial import Failure, Outcome, Tally
 from .truth import TRUTH_LAWS
 from .verify import Report
 
+SECONDS_BETWEEN_LINES = 10.0
+
 
 @contextmanager
-def watched(console: Console, total: int) -> Iterator[Callable[[Outcome], None]]:
-    """A live line on standard error's terminal while work goes on: how far, how many cases, how many failures."""
+def watched(total: int) -> Iterator[Callable[[Outcome], None]]:
+    """A live line on standard error while work goes on: how far, how many cases, how fast, how many failures.
+
+    Where that is no terminal, a plain line now and then.
+    """
     columns = (
         TextColumn("verifying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[cases]:,} cases, {task.fields[failed]} failures"),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[said]}"),
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total, cases=0, failed=0)
+    console, started = Console(stderr=True), time.perf_counter()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=total, said="")
+        tasks = cases = failed = 0
+        printed = started
 
         def on_outcome(outcome: Outcome) -> None:
-            fields = progress.tasks[0].fields
-            progress.update(
-                task,
-                advance=1,
-                description=escape(outcome.operation),
-                cases=fields["cases"] + outcome.cases,
-                failed=fields["failed"] + len(outcome.failures),
-            )
+            nonlocal tasks, cases, failed, printed
+            tasks, cases, failed = tasks + 1, cases + outcome.cases, failed + len(outcome.failures)
+            now = time.perf_counter()
+            said = f"{cases:,} cases, {cases / (now - started):,.0f} cases/s, {failed} failures"
+            progress.update(bar, advance=1, description=escape(outcome.operation), said=said)
+            if not console.is_terminal and now - printed >= SECONDS_BETWEEN_LINES:
+                printed = now
+                console.print(f"{tasks / total:.0%}: {said}, {now - started:.0f} s", highlight=False)
 
         yield on_outcome
 
@@ -98,7 +114,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:
     verdict = "[red]WRONG[/]" if outcome.failures else "[green]ok[/]"
     if outcome.operation not in OPERATIONS:
         name = escape(outcome.operation.replace("_", " "))
-        yield name, str(outcome.cases), "", "", _percent(outcome.tallies.values()), "", verdict
+        yield name, f"{outcome.cases:,}", "", "", _percent(outcome.tallies.values()), "", verdict
         return
     quantities = {"": ("u",)} | {name: (f"d{name}", f"J_{name}") for name in OPERATIONS[outcome.operation].arguments}
     for argument, whats in quantities.items():
@@ -108,7 +124,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:
         wrong = any(failure.what.startswith(whats) for failure in outcome.failures)
         yield (
             f"  {argument}" if argument else escape(outcome.operation),
-            str(max((t.cases for (law, _), t in tallies.items() if law in JAX_LAWS), default=0)),
+            f"{max((t.cases for (law, _), t in tallies.items() if law in JAX_LAWS), default=0):,}",
             _ulp(jax.ulp),
             _ulp(max(truth)) if truth else "",
             _percent(tallies.values()),

@@ -11,7 +11,7 @@ from backprop_oracle.autodiff import Answer
 
 from .claims import Array, Close, Holds
 from .inputs import LAYOUTS
-from .points import Claims, Point
+from .points import Claims, Point, added_up
 
 # ── Manners ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,9 +138,7 @@ def batch_equals_the_loop(p: Point) -> Claims:
                 if is_data[i]:
                     expected, bound = values.reshape(lead + p.args[i].shape), bounds.reshape(lead + p.args[i].shape)
                 else:
-                    with np.errstate(invalid="ignore", over="ignore"):
-                        expected = values.sum(0)
-                        bound = bounds.sum(0) + count * p.eps * np.abs(values).sum(0)
+                    expected, bound = added_up(lambda a: a.sum(0), values, bounds, count, p.case.dtype)
                 yield Close(f"{name} of batch {lead}", d, expected, bound)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
+import numpy as np
 
 from backprop_oracle.autodiff import Answers, answers, evaluated
 from backprop_reference import Operation
@@ -98,3 +99,17 @@ def careful_point(operation: Operation, implementation: Operation, case: Case, p
     )
     using = implementation.forward, implementation.jacobian, implementation.vjp
     return Point(operation, *using, case, said, careful=True, promises=promises)
+
+
+def added_up(
+    total: Callable[[Array], Array], values: Array, bounds: Array, examples: Any, dtype: Any
+) -> tuple[Array, Array]:
+    """What gradients of a parameter by `examples` examples add up to, and the bound of the sum's error.
+
+    It is infinite where a sum of the terms may overflow on its way.
+    """
+    info = ml_dtypes.finfo(dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        terms = total(np.abs(values))
+        bound = total(bounds) + examples * float(info.eps) * terms
+        return total(values), np.where(terms > float(info.max), np.inf, bound)

@@ -27,75 +27,86 @@ Array = NDArray[Any]
 Random = np.random.Generator
 
 # ── Arrays, by regime: float64, to be rounded to the dtype ──────────────────────────────────────────────────────────
+# Of shape `lead + core`, one array after the other along the leading axes; what an array has in common is its own.
+
+Shape = tuple[int, ...]
 
 
-def _ordinary(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
-    return draw.normal(size=shape) * draw.choice([1.0, 3.0, 10.0])
+def _own(a: Any, core: Shape) -> Array:
+    """A number of each array, to be combined with its entries."""
+    return np.reshape(a, (*np.shape(a), *(1 for _ in core)))
 
 
-def _ties(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
-    return draw.choice([0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0], size=shape)
+def _ordinary(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
+    return draw.normal(size=lead + core) * _own(draw.choice([1.0, 3.0, 10.0], size=lead), core)
 
 
-def _equal(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
-    return np.full(shape, draw.normal() * draw.choice([1.0, 100.0, 1e4]))
+def _ties(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
+    return draw.choice([0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0], size=lead + core)
 
 
-def _near_ties(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+def _equal(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
+    one = draw.normal(size=lead) * draw.choice([1.0, 100.0, 1e4], size=lead)
+    return np.broadcast_to(_own(one, core), lead + core)
+
+
+def _near_ties(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     """Neighbouring floats: one number, give or take a few units in its last place."""
     with np.errstate(over="ignore"):
-        centre = float(info.dtype.type(draw.normal() * draw.choice([1.0, 30.0, 1e5])))
-    return centre * (1 + float(info.eps) * draw.integers(-3, 4, size=shape))
+        centre = np.asarray(draw.normal(size=lead) * draw.choice([1.0, 30.0, 1e5], size=lead)).astype(info.dtype)
+    return _own(centre.astype(np.float64), core) * (1 + float(info.eps) * draw.integers(-3, 4, size=lead + core))
 
 
-def _log_uniform(low: float, high: float, draw: Random, shape: tuple[int, ...]) -> Array:
+def _log_uniform(low: float, high: float, draw: Random, shape: Shape) -> Array:
     return draw.choice([-1.0, 1.0], size=shape) * np.exp2(draw.uniform(np.log2(low), np.log2(high), size=shape))
 
 
-def _tiny(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+def _tiny(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     """From the smallest subnormal to a little above the smallest normal number, and zeros."""
-    a = _log_uniform(float(info.smallest_subnormal), 1e3 * float(info.smallest_normal), draw, shape)
-    return np.where(draw.random(shape) < 0.1, 0.0, a)
+    a = _log_uniform(float(info.smallest_subnormal), 1e3 * float(info.smallest_normal), draw, lead + core)
+    return np.where(draw.random(lead + core) < 0.1, 0.0, a)
 
 
-def _huge(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
-    return _log_uniform(float(info.max) ** 0.5, float(info.max), draw, shape)
+def _huge(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
+    return _log_uniform(float(info.max) ** 0.5, float(info.max), draw, lead + core)
 
 
-def _mixed(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+def _mixed(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     """Sizes from 1e-9 to 1e9: sums that cancel, and sums that absorb."""
-    return _log_uniform(1e-9, 1e9, draw, shape)
+    return _log_uniform(1e-9, 1e9, draw, lead + core)
 
 
-def _ahead(low: float, high: float, draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+def _ahead(low: float, high: float, draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     """One entry ahead of the others by `low` to `high`; sizes are those of float64, shorter in float32."""
-    a = draw.normal(size=shape) * draw.choice([0.0, 1.0, 3.0])
+    a = draw.normal(size=lead + core) * _own(draw.choice([0.0, 1.0, 3.0], size=lead), core)
     if a.size:
         reach = {8: 1.0, 4: 0.125, 2: 0.125 if float(info.max) > 1e38 else 0.02}[info.dtype.itemsize]  # of exp
-        a[..., draw.integers(a.shape[-1])] += max(low, 8.0) * reach if low == high else draw.uniform(low, high) * reach
+        chosen = np.arange(core[-1]) == _own(draw.integers(core[-1], size=lead), core)
+        by = max(low, 8.0) * reach if low == high else draw.uniform(low, high, size=lead) * reach
+        a = np.where(chosen, a + _own(by, core), a)
     return a
 
 
-def _masks(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
-    a = draw.normal(size=shape) * 5
-    masked = draw.random(shape) < 0.5
-    masked[..., draw.integers(shape[-1])] = False
-    return np.where(masked, -np.inf, a)
+def _masks(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
+    a = draw.normal(size=lead + core) * 5
+    masked = draw.random(lead + core) < 0.5
+    chosen = np.arange(core[-1]) == _own(draw.integers(core[-1], size=lead), core)
+    return np.where(masked & ~chosen, -np.inf, a)
 
 
-def _saturated(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+def _saturated(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     """To where every h is flat, and its h′ subnormal and then 0."""
-    edge = draw.choice([20.0, 40.0, 110.0, 760.0])
-    return draw.uniform(-edge, edge, size=shape)
+    edge = _own(draw.choice([20.0, 40.0, 110.0, 760.0], size=lead), core)
+    return draw.uniform(-edge, edge, size=lead + core)
 
 
-def _zeros_of_slopes(draw: Random, shape: tuple[int, ...], info: Any) -> Array:
+def _zeros_of_slopes(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     """Beside the kinks and the zeros of h and h′: 0, log's 1, and those of silu′, gelu′ and gelu_tanh′."""
-    zero = draw.choice([0.0, 1.0, -1.2784645427610738, -0.7517915241936714, -0.7524614220710162], size=shape)
-    return zero + draw.choice([0.0, 1e-12, 1e-7, 1e-3], size=shape) * draw.normal(size=shape)
+    zeros, shape = [0.0, 1.0, -1.2784645427610738, -0.7517915241936714, -0.7524614220710162], lead + core
+    return draw.choice(zeros, size=shape) + draw.choice([0.0, 1e-12, 1e-7, 1e-3], size=shape) * draw.normal(size=shape)
 
 
-ARRAYS: Mapping[str, Callable[[Random, tuple[int, ...], Any], Array]] = {
+ARRAYS: Mapping[str, Callable[[Random, Shape, Shape, Any], Array]] = {
     "ordinary": _ordinary,
     "confident": partial(_ahead, 1.0, 700.0),
     "subnormal": partial(_ahead, 690.0, 760.0),
@@ -152,11 +163,13 @@ def regime_case(
     draw: Random,
     sizes: Mapping[str, int] | None = None,
     cotangents: Sequence[str] = COTANGENTS,
+    batch: Shape = (),
 ) -> Case:
     """One case; targets `y` are one-hot, distributions or any real vector.
 
     `cotangents` are the regimes of `delta` where it is a factor that the operation does not choose: of the softmax, the
-    cross-entropy and the scalar functions.
+    cross-entropy and the scalar functions. With `batch` axes it is many cases at once: data and `delta` have all of
+    them, parameters all but the last, along which examples share them.
     """
     letters = dict.fromkeys(letter for core in cores(operation) for letter in core)
     most = {1: 6, 2: 6, 3: 4}.get(len(letters), 3)
@@ -164,10 +177,11 @@ def regime_case(
     kind = family(operation.name)
 
     def array(name: str, core: Sequence[str]) -> Array:
+        lead = batch if name[0] not in "Wbw" else batch[:-1]
         shape = tuple(sizes[letter] for letter in core)
-        a = ARRAYS[_regime_of(name, kind, regime, draw, cotangents)](draw, shape, ml_dtypes.finfo(dtype))
+        a = ARRAYS[_regime_of(name, kind, regime, draw, cotangents)](draw, lead, shape, ml_dtypes.finfo(dtype))
         if name == "y" and kind in ("cross-entropy", "composition"):
-            a = _target(draw, a)
+            a = _target(draw, lead, shape)
         if operation.name == "log":
             a = np.abs(a)
         if operation.name in ("log", "reciprocal"):
@@ -195,14 +209,14 @@ def _regime_of(name: str, kind: str, regime: str, draw: Random, cotangents: Sequ
     return regime
 
 
-def _target(draw: Random, a: Array) -> Array:
+def _target(draw: Random, lead: Shape, core: Shape) -> Array:
     kind = draw.choice(["one-hot", "one-hot", "distribution", "real", "huge"])
     if kind == "one-hot":
-        return np.eye(1, a.size, int(draw.integers(a.size)))[0]
+        return (np.arange(core[-1]) == _own(draw.integers(core[-1], size=lead), core)).astype(np.float64)
     if kind == "distribution":
-        weights = draw.random(a.shape) ** draw.choice([1, 20])
-        return weights / weights.sum()
-    return draw.normal(size=a.shape) * (1e30 if kind == "huge" and draw.random() < 0.2 else 1.0)
+        weights = draw.random(lead + core) ** _own(draw.choice([1, 20], size=lead), core)
+        return weights / weights.sum(-1, keepdims=True)
+    return draw.normal(size=lead + core) * (1e30 if kind == "huge" and draw.random() < 0.2 else 1.0)
 
 
 def regime_cases(operation: Operation, dtypes: Sequence[Any]) -> st.SearchStrategy[Case]:

@@ -1,28 +1,29 @@
 """Trying an implementation: every law on many cases, everything that fails, and the smallest case for each failure."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as with_seed
-from hypothesis.errors import Flaky
+from hypothesis import Phase
 
+from backprop_oracle.autodiff import evaluated
 from backprop_reference import OPERATIONS, Operation
 
 from .claims import Array, Measure, Violation, judge
 from .compositions import CHAIN_LAWS
 from .inputs import DOMAINS, Case, Sizes, cases, cores, into_domain, shape_pool
 from .laws import LAWS, Claims, Point, point
+from .points import LARGEST_JACOBIAN
 from .regimes import REGIMES, family, regime_case
+from .shrink import complexity, run, smallest
 from .truth import TRUTH_LAWS
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 EVERY_LAW = {**LAWS, **TRUTH_LAWS}
-SECONDS_TO_SHRINK = 10.0
+BATCH = "a_batch_equals_jax"  # the law of a failure that no example of a batch shows on its own
 
 Laws = Mapping[str, Callable[[Point], Claims]]
 
@@ -38,11 +39,17 @@ class Tally:
     sizes: dict[str, int] = field(default_factory=dict)
     dtype: str = ""
 
-    def add(self, measure: Measure, sizes: dict[str, int], dtype: str) -> None:
-        self.cases, self.entries = self.cases + 1, self.entries + measure.entries
+    def add(self, measure: Measure, sizes: dict[str, int], dtype: str, cases: int = 1) -> None:
+        self.cases, self.entries = self.cases + cases, self.entries + measure.entries
         self.share = max(self.share, measure.share)
         if measure.ulp > self.ulp:
             self.ulp, self.sizes, self.dtype = measure.ulp, sizes, dtype
+
+    def merged(self, other: "Tally") -> "Tally":
+        """Both; the same whatever is merged first."""
+        worst = max(self, other, key=lambda tally: (tally.ulp, tally.dtype, sorted(tally.sizes.items())))
+        cases, entries = self.cases + other.cases, self.entries + other.entries
+        return replace(worst, cases=cases, entries=entries, share=max(self.share, other.share))
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,9 @@ class Failure:
             return f"from backprop_properties import replay_chain_law\nreplay_chain_law({self.law!r}, {self.seed})"
         names = [*OPERATIONS[self.operation].arguments, "delta"]
         arrays = [f"{name} = {_literal(a)}" for name, a in zip(names, [*self.case.args, self.case.delta], strict=True)]
-        call = f"replay({self.operation!r}, {self.law!r}, delta, {', '.join(names[:-1])})"
-        return "\n".join(["import numpy as np", "from backprop_properties import replay", *arrays, call])
+        replay, law = ("replay_batch", "") if self.law == BATCH else ("replay", f"{self.law!r}, ")
+        call = f"{replay}({self.operation!r}, {law}delta, {', '.join(names[:-1])})"
+        return "\n".join(["import numpy as np", f"from backprop_properties import {replay}", *arrays, call])
 
     def to_dict(self) -> dict[str, Any]:
         """What a machine reads; numbers in decimal, and in hex where they are to be exact."""
@@ -83,13 +91,47 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial found: `tallies` by law and quantity, and the failures, each law's first quantity that fails."""
+    """What a trial found: `tallies` by law and quantity, and the failures, each law's first quantity that fails.
+
+    `swept` is how many of the cases were tried by sweeps, the others by all laws.
+    """
 
     operation: str
     cases: int
     tallies: dict[tuple[str, str], Tally]
     failures: list[Failure]
     seconds: float
+    swept: int = 0
+
+    def merged(self, other: "Outcome") -> "Outcome":
+        """Both, with the smallest failure of each law; the same whatever is merged first."""
+        tallies = dict(self.tallies)
+        for key, tally in other.tallies.items():
+            tallies[key] = tallies[key].merged(tally) if key in tallies else tally
+        failed: dict[str, Failure] = {}
+        for failure in sorted([*self.failures, *other.failures], key=_simplest_first):
+            failed.setdefault(failure.law, failure)
+        return Outcome(
+            self.operation,
+            self.cases + other.cases,
+            dict(sorted(tallies.items(), key=lambda item: _place(item[0][0]))),
+            sorted(failed.values(), key=lambda failure: _place(failure.law)),
+            self.seconds + other.seconds,
+            self.swept + other.swept,
+        )
+
+
+def merged(outcomes: Iterable[Outcome]) -> Outcome:
+    """One outcome of several of the same operation."""
+    return reduce(Outcome.merged, outcomes)
+
+
+def _place(law: str) -> int:
+    return [*EVERY_LAW, law].index(law)
+
+
+def _simplest_first(failure: Failure) -> tuple[tuple[int, int], str]:
+    return complexity(failure.case) if failure.case else (failure.seed, 0), failure.reproduction
 
 
 def sizes_of(operation: Operation, case: Case) -> dict[str, int]:
@@ -152,19 +194,20 @@ def try_operation(
     def look(case: Case) -> None:
         nonlocal count
         count += 1
+        sizes, dtype = sizes_of(operation, case), case.dtype.name
         for law, what, found in violations(laws, point(operation, implementation, case)):
             if isinstance(found, Violation):
-                failed.setdefault(law, _failure(operation, law, found, case))
+                failed.setdefault(law, failure_at(operation, law, found, case))
                 continue
             tally = tallies.setdefault((law, what), Tally())
-            tally.add(found, sizes_of(operation, case), case.dtype.name)
+            tally.add(found, sizes, dtype)
 
-    _run(strategy, look, examples - examples // 2, seed, (Phase.generate,))
+    run(strategy, look, examples - examples // 2, seed, (Phase.generate,))
     for case in _in_every_regime(operation, pool or shape_pool(operation, seed), dtypes, examples // 2, seed):
         look(case)
     if shrink:
         for law, failure in failed.items():
-            failed[law] = _smallest(operation, implementation, laws[law], failure, strategy, examples, seed)
+            failed[law] = shrunk(failure, implementation, laws, domain)
     return Outcome(operation.name, count, tallies, list(failed.values()), time.perf_counter() - started)
 
 
@@ -181,42 +224,33 @@ def _in_every_regime(
         yield replace(case, args=args, tangents=tuple(random.integers(-2, 3, a.shape).astype(dtype) for a in args))
 
 
-def _run(strategy: Any, function: Callable[[Case], None], examples: int, seed: int, phases: Sequence[Phase]) -> None:
-    configured = settings(
-        max_examples=examples,
-        phases=phases,
-        database=None,
-        deadline=None,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    configured(with_seed(seed)(given(strategy)(lambda case: function(case))))()
-
-
-def _smallest(
-    operation: Operation,
-    implementation: Operation,
-    law: Callable[[Point], Claims],
+def shrunk(
     failure: Failure,
-    strategy: Any,
-    examples: int,
-    seed: int,
+    implementation: Operation | None = None,
+    laws: Laws = EVERY_LAW,
+    domain: Mapping[str, str] | None = None,
 ) -> Failure:
     """The same failure at the smallest case that Hypothesis finds in the time there is."""
-    best, until = failure, time.perf_counter() + SECONDS_TO_SHRINK
+    if failure.case is None or failure.law == BATCH:
+        return failure
+    operation, law = OPERATIONS[failure.operation], {failure.law: laws[failure.law]}
+    using = implementation or operation
 
-    def fails(case: Case) -> None:
-        nonlocal best
-        if time.perf_counter() > until:
-            return
-        for _, _, found in violations({failure.law: law}, point(operation, implementation, case)):
-            if isinstance(found, Violation):
-                best = min(best, _failure(operation, failure.law, found, case), key=_complexity)
-                raise found
+    def found_at(p: Point) -> Violation | None:
+        return next((found for _, _, found in violations(law, p) if isinstance(found, Violation)), None)
 
-    with suppress(Violation, Flaky):  # found again, and shrunk as far as the time went
-        _run(strategy, fails, examples, seed, (Phase.generate, Phase.shrink))
-    return best
+    narrow = {**DOMAINS.get(operation.name.partition("[")[0], {}), **(domain or {})}
+    case = smallest(operation, failure.case, lambda case: found_at(_sketch(operation, using, case)) is not None, narrow)
+    found = found_at(point(operation, using, case))
+    return failure_at(operation, failure.law, found, case) if found else failure
+
+
+def _sketch(operation: Operation, implementation: Operation, case: Case) -> Point:
+    """A point where NumPy runs JAX's programs: there is nothing to compile for a shape that is tried but once."""
+    small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
+    kinds = ["vjp", "jvp", "grad", *["jacobian"] * small]
+    said = evaluated(operation.name, case.delta, case.args, case.tangents, kinds=kinds, dtype=case.dtype)
+    return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
 
 
 def try_chain_law(name: str, law: Callable[[int], Claims], *, examples: int, seed: int = 0) -> Outcome:
@@ -235,13 +269,8 @@ def try_chain_law(name: str, law: Callable[[int], Claims], *, examples: int, see
     return Outcome(name, examples, tallies, list(failed.values()), time.perf_counter() - started)
 
 
-def _complexity(failure: Failure) -> tuple[int, int]:
-    assert failure.case is not None
-    arrays = [*failure.case.args, failure.case.delta]
-    return sum(a.size for a in arrays), sum(len(repr(float(v))) for a in arrays for v in a.ravel()[:200])
-
-
-def _failure(operation: Operation, law: str, v: Violation, case: Case) -> Failure:
+def failure_at(operation: Operation, law: str, v: Violation, case: Case) -> Failure:
+    """A violation at a case."""
     return Failure(operation.name, law, v.what, v.message, v.index, v.actual, v.expected, v.ulp, v.bound, case)
 
 
@@ -266,5 +295,7 @@ def replay_chain_law(name: str, seed: int) -> None:
 
 def _literal(a: Array) -> str:
     """An array as Python source, to the bit: `repr` of a float is exact, and so is a float32 written as a float."""
+    if not a.size:
+        return f"np.zeros({a.shape}, np.{a.dtype.name})"
     text = repr(a.astype(np.float64).tolist()).replace("inf", "np.inf").replace("nan", "np.nan")
     return f"np.array({text}, np.{a.dtype.name})"

@@ -1,25 +1,28 @@
-"""The main job: every law on every operation, over as many processes as there are cores."""
+"""The main job: every law on every operation, and sweeps where many cases are asked for, over all cores.
+
+The work is cut into tasks that depend on what is asked for and on nothing else, so that the same seed tries the same
+cases and finds the same worst errors, whoever does the work and in whatever order it is done.
+"""
 
 import difflib
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
-import jax
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 from backprop_reference import OPERATIONS
 
 from .compositions import CHAIN_LAWS
-from .trial import Failure, Outcome, try_chain_law, try_operation
+from .sweep import try_sweep
+from .trial import Failure, Outcome, shrunk, try_chain_law, try_operation
+from .workers import done
 
-ATTEMPTS = 3  # to do the work of a worker process that died again
+EVERY_LAW_ON = 100  # cases of an operation go through all laws; those above it are swept
+PART, PARTS = 2**15, 1024  # cases of a task of a sweep at least, such tasks of an operation at most
 
 
 @dataclass
@@ -40,6 +43,11 @@ class Report:
     @property
     def cases(self) -> int:
         return sum(outcome.cases for outcome in self.outcomes)
+
+    @property
+    def swept(self) -> int:
+        """How many of the cases were tried by sweeps."""
+        return sum(outcome.swept for outcome in self.outcomes)
 
     @property
     def claims(self) -> int:
@@ -63,6 +71,7 @@ class Report:
             "examples": self.examples,
             "seconds": round(self.seconds, 3),
             "cases": self.cases,
+            "swept": self.swept,
             "claims": self.claims,
             "entries": self.entries,
             "unfinished": self.unfinished,
@@ -71,6 +80,7 @@ class Report:
                 {
                     "operation": outcome.operation,
                     "cases": outcome.cases,
+                    "swept": outcome.swept,
                     "seconds": round(outcome.seconds, 3),
                     "laws": [
                         {"law": law, "quantity": what, **asdict(tally)}
@@ -120,6 +130,50 @@ def unknown(name: str, known: Sequence[str]) -> str:
     return f"unknown operation {name!r}; {hint}"
 
 
+class Task(NamedTuple):
+    """A piece of a run: `examples` cases of an operation by all laws (part 0), or of a sweep (part 1, 2, …)."""
+
+    name: str
+    part: int
+    examples: int
+    seed: int
+
+
+def cut(names: Sequence[str], examples: int, seed: int) -> list[Task]:
+    """The tasks of a run, in the order in which they are begun.
+
+    First all laws, the longest first, so that no core is left with a long one at the end: networks have the most
+    arguments. Then the sweeps, a part of each operation in turn, so that an interrupted run has seen all of them.
+
+    >>> [task[:3] for task in cut(["add", "several_paths"], 50_000, 0)]
+    [('several_paths', 0, 10), ('add', 0, 100), ('add', 1, 32768), ('add', 2, 17132)]
+    """
+    first = min(examples, EVERY_LAW_ON)
+    longest = sorted(names, key=lambda name: len(OPERATIONS[name].arguments) if name in OPERATIONS else 99)
+    every_law = [
+        Task(name, 0, first if name in OPERATIONS else max(first // 10, 1), seed) for name in reversed(longest)
+    ]
+    size = max(PART, -(-(examples - first) // PARTS))
+    sizes = [min(size, examples - start) for start in range(first, examples, size)]
+    sweeps = [
+        Task(name, part, count, seed)
+        for part, count in enumerate(sizes, start=1)
+        for name in names
+        if name in OPERATIONS
+    ]
+    return every_law + sweeps
+
+
+def try_task(task: Task) -> Outcome:
+    """One task of a run, in whatever process."""
+    name, part, examples, seed = task
+    if part:
+        return try_sweep(OPERATIONS[name], examples=examples, seed=seed, part=part)
+    if name in CHAIN_LAWS:
+        return try_chain_law(name, CHAIN_LAWS[name], examples=examples, seed=seed)
+    return try_operation(OPERATIONS[name], examples=examples, seed=seed)
+
+
 def verify(
     operations: Sequence[str] | None = None,
     *,
@@ -129,93 +183,50 @@ def verify(
     executor: Executor | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
-    """Every law on every operation (or on those named), `examples` cases each.
+    """Every law on every operation (or on those named), `examples` cases each: by all laws up to 100, then by sweeps.
 
     The work goes to `jobs` processes (one per core, if not given), or to any `concurrent.futures.Executor`. The same
     seed gives the same cases, whatever runs them. Ctrl-C ends the run with what was found so far.
 
-    >>> report = verify(["add"], examples=5, jobs=1)
-    >>> report.passed, report.cases
-    (True, 5)
+    >>> report = verify(["add"], examples=2000, jobs=1)
+    >>> report.passed, report.cases, report.swept
+    (True, 2000, 1900)
     """
     if examples < 1:
         raise ValueError(f"examples must be at least 1, got {examples}: a run that checks nothing shows nothing")
     names, started = tasks(operations), time.perf_counter()
-    report, found = Report(seed, examples), {}
+    work, report = cut(names, examples, seed), Report(seed, examples)
+    left = Counter(task.name for task in work)
+    by_laws: dict[str, Outcome] = {}
+    by_sweeps: dict[str, Outcome] = {}
+    workers = (jobs or os.cpu_count() or 1, executor, report.notes)
     try:
-        for outcome in _outcomes(names, examples, seed, jobs or os.cpu_count() or 1, executor, report.notes):
-            found[outcome.operation] = outcome
-            on_outcome(outcome)
+        with closing(done(try_task, work, *workers)) as results:
+            for task, outcome in results:
+                found = by_sweeps if task.part else by_laws
+                found[task.name] = found[task.name].merged(outcome) if task.name in found else outcome
+                left[task.name] -= 1
+                on_outcome(outcome)
+        _shrink(by_laws, by_sweeps, workers)
     except KeyboardInterrupt:
         report.notes.append("interrupted")
-    report.outcomes = [found[name] for name in names if name in found]
-    report.unfinished = [name for name in names if name not in found]
+    for name in names:
+        both = [found[name] for found in (by_laws, by_sweeps) if name in found]
+        if both:
+            report.outcomes.append(both[0].merged(both[-1]) if len(both) > 1 else both[0])
+    report.unfinished = [name for name in names if left[name]]
     report.seconds = time.perf_counter() - started
     return report
 
 
-def try_task(name: str, examples: int, seed: int) -> Outcome:
-    """One task of a run, in whatever process."""
-    if name in CHAIN_LAWS:
-        return try_chain_law(name, CHAIN_LAWS[name], examples=max(examples // 10, 1), seed=seed)
-    return try_operation(OPERATIONS[name], examples=examples, seed=seed)
-
-
-def _outcomes(
-    names: Sequence[str], examples: int, seed: int, jobs: int, executor: Executor | None, notes: list[str]
-) -> Iterator[Outcome]:
-    if executor is not None:
-        yield from _submitted(executor, names, examples, seed)
-        return
-    if jobs == 1:
-        yield from (try_task(name, examples, seed) for name in names)
-        return
-    # The longest first, so that no core is left with a long one at the end: networks have the most arguments.
-    waiting = sorted(
-        names, key=lambda name: len(OPERATIONS[name].arguments) if name in OPERATIONS else 99, reverse=True
-    )
-    for attempt in range(ATTEMPTS):
-        pool = ProcessPoolExecutor(
-            min(jobs, len(waiting)), multiprocessing.get_context("spawn"), keep_compiled_programs
-        )
-        try:
-            for outcome in _submitted(pool, waiting, examples, seed):
-                waiting = [name for name in waiting if name != outcome.operation]
-                yield outcome
-            return
-        except BrokenProcessPool:
-            notes.append(f"a worker process died; {len(waiting)} tasks are done again (attempt {attempt + 2})")
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if waiting:  # interrupted, or broken: what still runs is not waited for
-                for worker in multiprocessing.active_children():
-                    worker.kill()
-    raise RuntimeError(f"worker processes died {ATTEMPTS} times; left undone: {', '.join(waiting)}")
-
-
-def _submitted(executor: Executor, names: Sequence[str], examples: int, seed: int) -> Iterator[Outcome]:
-    with _deaf_to_interrupts():  # workers that start here stay so: Ctrl-C is for the process that started them
-        futures: list[Future[Outcome]] = [executor.submit(try_task, name, examples, seed) for name in names]
-    for future in as_completed(futures):
-        yield future.result()
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Interrupts wait until the end; a process that is started meanwhile never hears of any."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows: there workers print a traceback each
-        yield
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def keep_compiled_programs() -> None:
-    """JAX's compilation cache, in the user's cache folder: a second run has nothing to compile."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    jax.config.update("jax_compilation_cache_dir", os.path.join(root, "backprop-reference", "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+def _shrink(by_laws: dict[str, Outcome], by_sweeps: dict[str, Outcome], workers: Any) -> None:
+    """Shrinks what sweeps have found, where the laws have not found it themselves."""
+    for name, outcome in by_sweeps.items():
+        known = {failure.law for failure in by_laws[name].failures} if name in by_laws else set()
+        by_sweeps[name] = replace(outcome, failures=[f for f in outcome.failures if f.law not in known])
+    found = [failure for outcome in by_sweeps.values() for failure in outcome.failures]
+    with closing(done(shrunk, found, *workers)) as results:
+        for failure, smaller in results:
+            outcome = by_sweeps[failure.operation]
+            failures = [smaller if f is failure else f for f in outcome.failures]
+            by_sweeps[failure.operation] = replace(outcome, failures=failures)
