@@ -110,13 +110,16 @@ def replay(
     jacobian: Function | None = None,
     level: str = "standard",
     domain: Mapping[str, Any] | None = None,
+    implementation: Operation | None = None,
 ) -> None:
-    """One law at one case, on your functions, or without any on the reference: raises what is wrong, or returns.
+    """One law at one case: raises what is wrong, or returns.
+
+    On your functions, as `check` judges them; without any on the reference, or on another `implementation` held to it.
 
     >>> replay("dot", "vjp_equals_jax_vjp", 1.0, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     """
     if not (forward or vjp or jacobian):
-        replay_reference(operation, law, delta, *args)
+        replay_reference(operation, law, delta, *args, implementation=implementation)
         return
     row = operation_named(operation)
     trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch=True)
