@@ -28,6 +28,7 @@ def test_the_same_bits_for_any_number_of_threads(shape, dtype, monkeypatch):
     found = []
     for cores in (1, 2, 3, 5):
         monkeypatch.setattr(blocks, "CORES", cores)
+        monkeypatch.setattr(blocks, "MANY", 1)
         found.append([result.tobytes() for result in results(shape, dtype)])
     assert all(other == found[0] for other in found[1:])
 
@@ -46,6 +47,7 @@ def test_blocks_are_as_good_as_rows(shape):
 def test_every_row_is_in_one_block(monkeypatch):
     for cores in (1, 2, 7):
         monkeypatch.setattr(blocks, "CORES", cores)
+        monkeypatch.setattr(blocks, "MANY", 1)
         for length, width in [(0, 5), (1, 1), (1, 10**6), (12_289, 1), (200_000, 1), (1000, 1000), (5, 10**5)]:
             seen = np.zeros(length, int)
 
@@ -59,6 +61,7 @@ def test_every_row_is_in_one_block(monkeypatch):
 
 def test_an_error_in_a_thread_is_raised(monkeypatch):
     monkeypatch.setattr(blocks, "CORES", 2)
+    monkeypatch.setattr(blocks, "MANY", 1)
 
     def work(parts):
         if parts[-1].stop == 10**6:
@@ -70,6 +73,7 @@ def test_an_error_in_a_thread_is_raised(monkeypatch):
 
 def test_threads_keep_the_callers_floating_point_errors(monkeypatch):
     monkeypatch.setattr(blocks, "CORES", 2)
+    monkeypatch.setattr(blocks, "MANY", 1)
     x = np.zeros(10**6)
     x[-1] = 1000
     with np.errstate(over="ignore"):
@@ -86,6 +90,7 @@ def _forked(pipe):
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork")
 def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr(blocks, "CORES", 2)
+    monkeypatch.setattr(blocks, "MANY", 1)
     expected = float(tanh(np.ones(10**6)).sum())  # the pool of this process is running
     here, there = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=_forked, args=(there,))

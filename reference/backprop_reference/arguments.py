@@ -83,6 +83,9 @@ class Signature:
 
     def single(self, *values: object) -> list[Array]:
         """The arguments of a single example, checked."""
+        arrays = self._as_they_are(self._forward, values)
+        if arrays and all(a.ndim == len(core) for a, core in zip(arrays, self.inputs, strict=True)):
+            return arrays
         return self._checked(self.arguments, self.inputs, values, batches=False)
 
     def pulled_back(self, delta: object, *values: object) -> list[Array]:
