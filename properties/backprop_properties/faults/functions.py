@@ -4,6 +4,7 @@ import numpy as np
 
 from backprop_reference.functions import SCALAR_FUNCTIONS
 
+from ..textbook import at_output, sigmoid
 from .makers import (
     F32,
     F64,
@@ -12,7 +13,6 @@ from .makers import (
     VJP,
     Array,
     Function,
-    at_output,
     by_pointer,
     cached_by_identity,
     computed_in,
@@ -26,7 +26,6 @@ from .makers import (
     noisy,
     remembered,
     scaled,
-    sigmoid,
     vjp,
 )
 from .table import Fault

@@ -9,6 +9,7 @@ from backprop_reference.functions import SCALAR_FUNCTIONS
 from backprop_reference.jacobians import BlockRow, Dense, Diagonal
 from backprop_reference.matrices import activation_vjp
 
+from ..textbook import at_output, bent, no_slope, outer, total
 from .makers import (
     F32,
     F64,
@@ -18,9 +19,7 @@ from .makers import (
     Array,
     Function,
     accumulated,
-    at_output,
     batch_mean,
-    bent,
     by_example,
     captured,
     column_major,
@@ -30,11 +29,8 @@ from .makers import (
     fed,
     float64_results,
     forward,
-    no_slope,
-    outer,
     remembered,
     scaled,
-    total,
     vjp,
 )
 from .table import Fault

@@ -4,6 +4,7 @@ import numpy as np
 
 from backprop_reference.jacobians import Diagonal
 
+from ..textbook import log_softmax, softmax
 from .makers import (
     F32,
     F64,
@@ -18,11 +19,9 @@ from .makers import (
     element,
     flushed,
     into_one_buffer,
-    log_softmax,
     nan_to_zero,
     rounded,
     scaled,
-    softmax,
     vjp,
 )
 from .table import Fault
