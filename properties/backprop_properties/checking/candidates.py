@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 from backprop_reference import Operation
@@ -15,15 +16,14 @@ from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
 from backprop_reference.matrices import activation_vjp
 
 from ..inputs import Array
-from ..textbook import at_output, bent, log_softmax, network, no_slope, sigmoid, softmax
-
-Vjp = Callable[..., Any]
+from ..textbook import Function, at_output, bent, log_softmax, network, no_slope, sigmoid, softmax
 
 
 class Candidate(NamedTuple):
     cause: str
     says: str
-    vjp: Vjp
+    f: Function
+    clearly: bool = True  # far from what is right, at every number
 
 
 def candidates(row: Operation) -> Iterator[Candidate]:
@@ -56,13 +56,15 @@ def forward_candidates(row: Operation) -> Iterator[Candidate]:
     """Wrong values, as functions of the cotangent, too, which takes no part."""
     yield Candidate("sign", "exactly the negative of what is right: a sign is lost",
                     lambda _, *args: (-row.forward(*args),))  # fmt: skip
+    if row.name == "leaky_relu":
+        yield from _rounded_slope(lambda slope: lambda _, x: (np.where(x < 0, slope, 1) * x,))
     for some in _some([i for i, name in enumerate(row.arguments) if name[0] == "W"]):
         names = " and ".join(row.arguments[i] for i in some)
         yield Candidate("transposed", f"what comes out with the transpose of {names}",
                         _forward_turned(row, some))  # fmt: skip
 
 
-def _forward_turned(row: Operation, some: Sequence[int]) -> Vjp:
+def _forward_turned(row: Operation, some: Sequence[int]) -> Function:
     return lambda _, *args: (row.forward(*(a.T if i in some else a for i, a in enumerate(args))),)
 
 
@@ -71,7 +73,7 @@ def _some(matrices: Sequence[int]) -> Iterator[tuple[int, ...]]:
         yield from combinations(matrices, count)
 
 
-def _times(row: Operation, factor: float) -> Vjp:
+def _times(row: Operation, factor: float) -> Function:
     return lambda delta, *args: tuple(factor * d for d in row.vjp(delta, *args))
 
 
@@ -83,7 +85,9 @@ OTHER_SIGN: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _functions(row: Operation, names: Sequence[str], vjp: Callable[[list[ScalarFunction]], Vjp]) -> Iterator[Candidate]:
+def _functions(
+    row: Operation, names: Sequence[str], vjp: Callable[[list[ScalarFunction]], Function]
+) -> Iterator[Candidate]:
     """Another derivative in one layer, or in all of them."""
     hs = [SCALAR_FUNCTIONS[name] for name in names]
     bending = [k for k, name in enumerate(names) if name != "identity"]
@@ -91,7 +95,7 @@ def _functions(row: Operation, names: Sequence[str], vjp: Callable[[list[ScalarF
     for place in places:
         where = "" if len(hs) == 1 else " of layer " + " and ".join(str(k + 1) for k in place)
 
-        def with_(change: Callable[[str], ScalarFunction | None], place: tuple[int, ...] = place) -> Vjp:
+        def with_(change: Callable[[str], ScalarFunction | None], place: tuple[int, ...] = place) -> Function:
             return vjp([change(h.name) or h if k in place else h for k, h in enumerate(hs)])
 
         h = names[place[0]]
@@ -103,6 +107,8 @@ def _functions(row: Operation, names: Sequence[str], vjp: Callable[[list[ScalarF
             f"computed with {h}′{where} taken at the output {h}(z) instead of at z",
             with_(at_output),
         )
+        if h == "leaky_relu":
+            yield from _rounded_slope(lambda s: with_(lambda name: bent(name, lambda z: np.where(z < 0, s, 1))))
         for term, slope in PRODUCT_RULE.items():
             if any(names[k] in FACTORED for k in place):
                 yield Candidate(
@@ -110,6 +116,12 @@ def _functions(row: Operation, names: Sequence[str], vjp: Callable[[list[ScalarF
                     f"computed with only one term of the product rule for {h}(z) = z f(z){where}: {term}",
                     with_(lambda name, slope=slope: bent(name, slope(SCALAR_FUNCTIONS[name]))),
                 )
+
+
+def _rounded_slope(f: Callable[[float], Function]) -> Iterator[Candidate]:
+    for name, dtype in (("float32", np.float32), ("float16", np.float16), ("bfloat16", ml_dtypes.bfloat16)):
+        says = f"computed with the slope 0.01 rounded to {name}"
+        yield Candidate("lower-precision", says, f(float(dtype(0.01))), clearly=False)
 
 
 FACTORED = ("silu", "gelu", "gelu_tanh")  # h(z) = z f(z)
@@ -122,7 +134,7 @@ PRODUCT_RULE: dict[str, Callable[[ScalarFunction], Callable[[Array], Array]]] = 
 
 
 def _softmax(row: Operation) -> Iterator[Candidate]:
-    def pulled(f: Callable[[Array, Array], Array]) -> Vjp:
+    def pulled(f: Callable[[Array, Array], Array]) -> Function:
         return lambda delta, x: (f(softmax(x), delta),)
 
     yield Candidate("missing-path", "computed with the diagonal of the Jacobian only: u_j depends on x_i, too",
@@ -137,7 +149,7 @@ def _softmax(row: Operation) -> Iterator[Candidate]:
                     lambda delta, x: row.vjp(delta, softmax(x)))  # fmt: skip
 
 
-def _logistic(hs: Sequence[ScalarFunction], **changed: Any) -> Vjp:
+def _logistic(hs: Sequence[ScalarFunction], **changed: Any) -> Function:
     def vjp(delta: Array, W: Array, x: Array, b: Array, y: Array) -> tuple[Array, ...]:
         dW, db, dx, dy = network(["identity"], **changed)(delta, W, b, x, y)
         return dW, dx, db, dy
@@ -145,11 +157,11 @@ def _logistic(hs: Sequence[ScalarFunction], **changed: Any) -> Vjp:
     return vjp
 
 
-def _cross_entropy(hs: Sequence[ScalarFunction], slope: Vjp) -> Vjp:
+def _cross_entropy(hs: Sequence[ScalarFunction], slope: Function) -> Function:
     return lambda delta, x, y: (delta * slope(softmax(x), y), -delta * log_softmax(x))
 
 
-LOSSES: dict[str, Callable[..., Vjp]] = {
+LOSSES: dict[str, Callable[..., Function]] = {
     "softmax_cross_entropy": _cross_entropy,
     "logistic_regression": _logistic,
     "two_layer_network": network,
@@ -157,17 +169,20 @@ LOSSES: dict[str, Callable[..., Vjp]] = {
 }
 
 
-def _slopes(vjp: Callable[[Vjp], Vjp]) -> Iterator[Candidate]:
-    """Another gradient of the cross-entropy by its logits, which is `sum(y) s − y`."""
-    yield Candidate("missing-path", "computed with −y for sum(y) s − y by the logits: the path through the sum is missing",
-                    vjp(lambda s, y: -y))  # fmt: skip
-    yield Candidate("missing-path", "computed with sum(y) s for sum(y) s − y by the logits: a path is missing",
-                    vjp(lambda s, y: y.sum() * s))  # fmt: skip
-    yield Candidate("sign", "computed with sum(y) s + y for sum(y) s − y by the logits: a sign is lost",
-                    vjp(lambda s, y: y.sum() * s + y))  # fmt: skip
-    yield Candidate("sign", "computed with y − sum(y) s for sum(y) s − y by the logits: the sign is lost",
-                    vjp(lambda s, y: y - y.sum() * s))  # fmt: skip
-    yield Candidate("sum-y-is-one", "computed with s − y for sum(y) s − y by the logits: right only where y sums to 1", vjp(lambda s, y: s - y))  # fmt: skip
+SLOPES: tuple[tuple[str, str, str, Function], ...] = (
+    ("sum-y-is-one", "s − y", "right only where y sums to 1", lambda s, y: s - y),
+    ("missing-path", "−y", "the path through the sum of the exponentials is missing", lambda s, y: -y),
+    ("missing-path", "sum(y) s", "the path of the logit itself is missing", lambda s, y: y.sum() * s),
+    ("sign", "sum(y) s + y", "a sign is lost", lambda s, y: y.sum() * s + y),
+    ("sign", "y − sum(y) s", "the sign is lost", lambda s, y: y - y.sum() * s),
+)
+
+
+def _slopes(vjp: Callable[[Function], Function]) -> Iterator[Candidate]:
+    """Another gradient of the cross-entropy by its logits."""
+    for cause, formula, why, slope in SLOPES:
+        says = f"computed with {formula} as the gradient by the logits, which is sum(y) s − y: {why}"
+        yield Candidate(cause, says, vjp(slope))
 
 
 # ── Transposed ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,15 +202,15 @@ def _turned(row: Operation, base: str, functions: Sequence[str]) -> Iterator[Can
         yield Candidate("transposed", f"{says} in the step back", _back_turned(row, base, functions, some))
 
 
-def _changed(row: Operation, only: int, change: Callable[[Array], Array]) -> Vjp:
+def _changed(row: Operation, only: int, change: Callable[[Array], Array]) -> Function:
     return lambda *args: tuple(change(d) if i == only else d for i, d in enumerate(row.vjp(*args)))
 
 
-def _fed_turned(row: Operation, some: Sequence[int]) -> Vjp:
+def _fed_turned(row: Operation, some: Sequence[int]) -> Function:
     return lambda delta, *args: row.vjp(delta, *(a.T if i in some else a for i, a in enumerate(args)))
 
 
-def _back_turned(row: Operation, base: str, functions: Sequence[str], some: Sequence[int]) -> Vjp:
+def _back_turned(row: Operation, base: str, functions: Sequence[str], some: Sequence[int]) -> Function:
     """`δ Wᵀ` for `δ W` in the step from a layer to the one below; matrices that are not square fit no candidate."""
 
     def vjp(delta: Array, *args: Array) -> tuple[Array, ...]:

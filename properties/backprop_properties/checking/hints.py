@@ -14,7 +14,7 @@ import numpy as np
 
 from ..claims import Violation
 from ..inputs import Case
-from . import experiments
+from . import experiments, ranges
 from .candidates import candidates, forward_candidates
 from .memory import Found, state
 from .probe import OutOfTime, Probe
@@ -105,42 +105,44 @@ def _value(trial: "Trial", p: Probe, failed: Mapping[str, tuple[Violation, Case]
     if all(map(p.right, p.ordinary())):
         return (
             _formula(p, p.square())
-            or experiments.wrong_at_one(p)
+            or ranges.wrong_at_one(p)
             or _single(p, case)
-            or experiments.tile(p)
-            or experiments.kink(p, lambda at: any(trial.first(at, law) for law in failed))
-            or experiments.overflow(p, case)
+            or ranges.tile(p)
+            or ranges.kink(p, lambda at: any(trial.first(at, law) for law in failed))
+            or ranges.overflow(p, case)
         )
-    return experiments.tile(p) or experiments.overflow(p, case)
+    return ranges.tile(p) or ranges.overflow(p, case)
 
 
 def _always(p: Probe) -> Found | None:
-    """A function that is wrong at all ordinary cases."""
+    """What is wrong with a function at ordinary cases, if it is at most of them."""
     cases = p.ordinary()
     wrong = [p.wrong(case) for case in cases]
     if all(w is None for w in wrong):
         cases = p.square()
         wrong = [p.wrong(case) for case in cases]
-    if not all(wrong):
+    if None in wrong or sum(map(bool, wrong)) < len(cases) / 2:  # a rectifier may hide what is wrong
         return None
+    found = _formula(p, cases)
+    if found or not all(wrong):
+        return found
     return (
-        (_formula(p, cases[:1]) and _formula(p, cases))
-        or experiments.cotangent_takes_no_part(p, cases)
+        experiments.cotangent_takes_no_part(p, cases)
         or experiments.factor(p, cases)
-        or experiments.targets(p, cases)
+        or experiments.targets(p)
         or experiments.shorter_format(p, cases)
         or experiments.one_argument_rounded(p, cases)
         or experiments.single_entry(p, cases)
-        or experiments.only_one(p, cases)
+        or experiments.only_one(p)
     )
 
 
 def _formula(p: Probe, cases: list[Case]) -> Found | None:
     """The first candidate that gives the very numbers which are wrong."""
     for candidate in (forward_candidates if p.kind == "forward" else candidates)(p.row):
-        if p.explains(candidate.vjp, cases):
-            wrong = sorted({i for case in cases for i in p.wrong(case) or ()})
-            return candidate.cause, f"{p.listed(wrong)} {'is' if len(wrong) == 1 else 'are'} {candidate.says}"
+        if p.explains(candidate.f, cases, clearly=candidate.clearly):
+            wrong = {i for case in cases for i in p.wrong(case) or ()}
+            return candidate.cause, f"{p.are(wrong)} {candidate.says}"
     return None
 
 
@@ -160,5 +162,5 @@ def _of_a_law(p: Probe, law: str, violation: Violation, case: Case, others: set[
             "the memory is read as if it were contiguous, whatever the strides say"
         )
     if law == "batch_equals_the_loop" and violation.claim is not None:
-        return experiments.batch_mean(p)
+        return ranges.batch_mean(p)
     return None

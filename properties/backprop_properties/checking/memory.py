@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from ..inputs import Array, Case
-from .probe import Probe, Results
+from .probe import Probe, Raised, Results
 
 Found = tuple[str, str]  # a cause, and a sentence
 CALLS = 8
@@ -74,7 +74,7 @@ def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> 
         size = max(p.size(other, t) for t in truth)
         if all(_same(p, now, got[i], truth[i], size) for i in wrong):
             return "stale", (
-                f"{p.listed(list(wrong))} answers for another call: {' and '.join(some)} "
+                f"{p.are(wrong)} the answer to another call: {' and '.join(some)} "
                 f"{'are' if len(some) > 1 else 'is'} taken from {when}, whatever is passed in now"
             )
     return None
@@ -106,13 +106,13 @@ def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
         for array, x in zip(arrays, (b.delta, *b.args), strict=True):
             array[...] = x
         got = [None if r is None else np.array(r, np.float64) for r in p.raw(arrays[0], arrays[1:])]
-    except (ValueError, TypeError):
+    except Raised:
         return None
     truth, old = p.truth(b), p.truth(a)
     wrong = p.apart(b, got, truth)
     if wrong and all(_same(p, b, got[i], old[i], p.size(a, old[i])) for i in wrong):
         return "stale", (
-            f"{p.listed(list(wrong))} is that of the numbers which stood in the same arrays at the call before: "
+            f"{p.are(wrong)} the answer for the numbers which stood in the same arrays at the call before: "
             "a result is kept for an array, and the array is not looked at again"
         )
     return None
@@ -124,7 +124,7 @@ def _overwrites(p: Probe, a: Case, b: Case) -> Found | None:
         first = p.raw(a.delta.copy(), [x.copy() for x in a.args])
         kept = [None if r is None else np.array(r) for r in first]
         p.raw(b.delta.copy(), [x.copy() for x in b.args])
-    except (ValueError, TypeError):
+    except Raised:
         return None
     changed = [
         i
@@ -132,7 +132,5 @@ def _overwrites(p: Probe, a: Case, b: Case) -> Found | None:
         if r is not None and not np.array_equal(r, np.asarray(old), equal_nan=True)
     ]
     if changed:
-        return "stale", (
-            f"{p.listed(changed)} of one call is overwritten by the next: every call returns the same memory"
-        )
+        return "stale", (f"{p.are(changed)} overwritten by the next call: every call returns the same memory")
     return None

@@ -6,7 +6,7 @@ the reference's, in float64.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from .domain import Domain
 from .plan import Planned, into_the_domain, made, sizes_of
 
 SEED = 20_240  # of the cases that no other part of a check draws
+ORDINARY = 6  # cases
 PREFIX = {"forward": "", "vjp": "d", "jacobian": "J_"}
 
 Results = list[Array | None]
@@ -55,7 +56,7 @@ class Probe:
 
     def ordinary(self) -> list[Case]:
         """Small cases of sizes that differ among the letters, and from case to case."""
-        return [self.case(self.unequal(k), k) for k in range(4)]
+        return [self.case(self.unequal(k), k) for k in range(ORDINARY)]
 
     def square(self) -> list[Case]:
         """Cases whose matrices are square."""
@@ -70,23 +71,24 @@ class Probe:
     # ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def raw(self, delta: Array, args: Sequence[Array]) -> Results:
-        """What the implementation returns for these very arrays; whatever it raises is passed on."""
+        """What the implementation returns for these very arrays; `Raised` if it raises, whatever that is."""
         if time.perf_counter() > self.until:
             raise OutOfTime
-        with np.errstate(all="ignore"):
-            if self.kind == "forward":
-                return [self.implementation.forward(*args)]
-            if self.kind == "vjp":
-                return list(self.implementation.vjp(delta, *args))
-            return [None if J is None else _contracted(delta, J) for J in self.implementation.jacobian(*args)]
+        try:
+            with np.errstate(all="ignore"):
+                if self.kind == "forward":
+                    return [self.implementation.forward(*args)]
+                if self.kind == "vjp":
+                    return list(self.implementation.vjp(delta, *args))
+                return [None if J is None else _contracted(delta, J) for J in self.implementation.jacobian(*args)]
+        except Exception as error:
+            raise Raised from error
 
     def ask(self, case: Case) -> Results | None:
         """The implementation's results on copies of the arguments, as float64; None if it raises."""
         try:
             results = self.raw(case.delta.copy(), [a.copy() for a in case.args])
-        except OutOfTime:
-            raise
-        except Exception:
+        except Raised:
             return None
         return [None if r is None else np.array(r, np.float64) for r in results]
 
@@ -137,31 +139,35 @@ class Probe:
     def right(self, case: Case) -> bool:
         return self.wrong(case) == {}
 
-    def explains(self, f: Callable[..., Any], cases: Sequence[Case]) -> bool:
+    def explains(self, f: Callable[..., Any], cases: Sequence[Case], *, clearly: bool = True) -> bool:
         """Whether what is wrong is, to rounding, what a function of the cotangent and the arguments returns."""
-        return self.explained(lambda case: self.by(f, case), cases)
+        return self.explained(lambda case: self.by(f, case), cases, clearly=clearly)
 
     def explained(
         self, candidate: Callable[[Case], Sequence[Array]], cases: Sequence[Case], *, clearly: bool = True
     ) -> bool:
         """Whether what is wrong is, to rounding, what a candidate says; `clearly`: that is far from right."""
-        told = set()
+        seen = []
         for case in cases:
-            got, truth = self.ask(case), self.truth(case)
+            got = self.ask(case)
             if got is None:
                 return False
+            seen.append((case, got, self.truth(case)))
+        clear, wrong = set(), {i for case, got, truth in seen for i in self.apart(case, got, truth)}
+        for case, got, truth in seen:
             try:
                 wanted = candidate(case)
             except ValueError:  # shapes that the candidate does not fit
                 return False
-            for i in self.apart(case, got, truth):
+            for i in wrong:
                 result = got[i]
-                assert result is not None
                 size = max(self.size(case, truth[i]), float(np.abs(wanted[i]).max(initial=0.0)))
-                if result.shape != wanted[i].shape or self.off(case, result, wanted[i], size).any():
+                if result is None or result.shape != wanted[i].shape:
                     return False
-                told |= {i} if not clearly or self.differ(wanted[i], truth[i], size) else set()
-        return bool(told)
+                if self.off(case, result, wanted[i], size).any():
+                    return False
+                clear |= {i} if self.differ(wanted[i], truth[i], size) else set()
+        return bool(wrong) and (clear == wrong or not clearly)
 
     def differ(self, a: Array, b: Array, size: float) -> bool:
         """Whether two arrays differ by far more than rounding, at every dtype."""
@@ -180,10 +186,14 @@ class Probe:
     def sizes(self, case: Case) -> Mapping[str, int]:
         return sizes_of(self.row, case)
 
-    def listed(self, indices: Sequence[int]) -> str:
-        """Names of results, as text."""
-        names = [self.names[i] for i in sorted(indices)]
-        return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+    def are(self, indices: Collection[int]) -> str:
+        """The beginning of a sentence on some results: "dx is", "dW and db are"."""
+        *names, last = [self.names[i] for i in sorted(indices)]
+        return f"{', '.join(names)} and {last} are" if names else f"{last} is"
+
+
+class Raised(Exception):
+    """The implementation raised something."""
 
 
 class OutOfTime(Exception):
