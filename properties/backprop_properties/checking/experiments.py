@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations, product
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -9,44 +11,38 @@ import numpy as np
 from ..inputs import Array, Case
 from .candidates import LOSSES
 from .memory import Found
-from .probe import Probe
-
-# ── Always wrong ────────────────────────────────────────────────────────────────────────────────────────────────────
+from .probe import Probe, Seen, wrong_in
 
 
-def cotangent_takes_no_part(p: Probe, cases: Sequence[Case]) -> Found | None:
+def cotangent_takes_no_part(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """The same results for every cotangent."""
     if p.kind != "vjp" or p.ones:
         return None
-    wrong: set[int] = set()
-    for case in cases:
-        got, double = p.ask(case), p.ask(p.at(case, delta=case.delta * case.dtype.type(-2)))
-        if got is None or double is None:
+    for case, got, _, wrong in seen:
+        double = p.ask(p.at(case, delta=case.delta * case.dtype.type(-2)))
+        if double is None or not all(_same(got[i], double[i]) and np.any(got[i]) for i in wrong):
             return None
-        off = p.apart(case, got, p.truth(case))
-        if not all(np.array_equal(np.asarray(got[i]), np.asarray(double[i])) and np.any(got[i]) for i in off):
-            return None
-        wrong |= set(off)
-    return "cotangent-ignored", (f"{p.are(wrong)} the same for delta and for -2 delta: the cotangent takes no part")
+    return "cotangent-ignored", f"{p.are(wrong_in(seen))} the same for delta and -2 delta: the cotangent takes no part"
 
 
-def factor(p: Probe, cases: Sequence[Case]) -> Found | None:
-    """A size too much, or too little, as a factor."""
-    words = [(f"{letter} times", (letter,), 1) for letter in p.letters]
-    words += [(f"1/{letter} of", (letter,), -1) for letter in p.letters]
-    pairs = [(a, b) for i, a in enumerate(p.letters) for b in p.letters[i + 1 :]]
-    words += [(f"1/({a}·{b}) of", (a, b), -1) for a, b in pairs] + [(f"{a}·{b} times", (a, b), 1) for a, b in pairs]
-    right = p.truth
-    for word, letters, power in words:
+def _same(a: Array | None, b: Array | None) -> bool:
+    return a is not None and b is not None and np.array_equal(a, b)
+
+
+def factor(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """A size, or the product of two, as a factor or a divisor."""
+    products = [(letter,) for letter in p.letters] + list(combinations(p.letters, 2))
+    for letters, power in product(products, (-1, 1)):
 
         def scaled(case: Case, letters: Sequence[str] = letters, power: int = power) -> list[Array]:
-            n = float(np.prod([p.sizes(case)[letter] for letter in letters])) ** power
-            return [n * t for t in right(case)]
+            n = float(np.prod([p.sizes(case)[letter] for letter in letters]))
+            return [n**power * t for t in p.truth(case)]
 
-        if p.explained(scaled, cases):
-            wrong = {i for case in cases for i in p.wrong(case) or ()}
-            is_mean = "a mean is taken for a sum" if power < 0 else "a sum is taken for a mean"
-            return "factor-n", f"{p.are(wrong)} {word} what is right at every size: {is_mean}, or a factor is forgotten"
+        if p.explained(scaled, seen):
+            n = "·".join(letters)
+            by = f"1/({n})" if len(letters) > 1 else f"1/{n}"
+            by, why = (by, "a mean is taken for a sum") if power < 0 else (n, "a sum is taken for a mean")
+            return "factor-n", f"{p.are(wrong_in(seen))} {by} times what is right, at every size: {why}"
     return None
 
 
@@ -82,98 +78,84 @@ def targets(p: Probe) -> Found | None:
     return None
 
 
-def shorter_format(p: Probe, cases: Sequence[Case]) -> Found | None:
-    """Digits that no result depends on, or that no result has, in a format shorter than the dtype."""
-    for name, dtype in (("float16", np.float16), ("bfloat16", ml_dtypes.bfloat16), ("float32", np.float32)):
-        eps = float(ml_dtypes.finfo(dtype).eps)
-        if eps < 8 * p.eps:
-            continue
+FORMATS = (("float16", np.dtype(np.float16)), ("bfloat16", np.dtype(ml_dtypes.bfloat16)),
+           ("float32", np.dtype(np.float32)))  # fmt: skip
 
-        def rounded(a: Array, dtype: object = dtype) -> Array:
-            return np.asarray(a.astype(dtype).astype(a.dtype))
 
-        nearly = blind = coarse = True
-        told: set[int] = set()
-        for case in cases:
-            got = p.ask(case)
-            short = p.ask(replace(case, args=tuple(map(rounded, case.args)), delta=rounded(case.delta)))
-            if got is None or short is None:
-                return None
-            truth = p.truth(case)
-            for i in p.apart(case, got, truth):
-                r, s = np.asarray(got[i]), np.asarray(short[i])
-                if r.shape != truth[i].shape:
+def shorter_than(eps: float) -> list[tuple[str, Any]]:
+    return [(name, dtype) for name, dtype in FORMATS if float(ml_dtypes.finfo(dtype).eps) > 8 * eps]
+
+
+def rounded(a: Array, dtype: Any) -> Array:
+    return np.asarray(a.astype(dtype).astype(a.dtype))
+
+
+def shorter_format(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """Digits of the arguments that no result depends on, or that no result has, beyond a format shorter than theirs."""
+    for name, dtype in shorter_than(p.eps):
+        allowed = 64 * float(ml_dtypes.finfo(dtype).eps)
+        blind = coarse = True
+        for case, got, truth, wrong in seen:
+            args = tuple(rounded(a, dtype) for a in case.args)
+            short = p.ask(replace(case, args=args, delta=rounded(case.delta, dtype)))
+            for i in wrong:
+                r = got[i]
+                if short is None or r is None or r.shape != truth[i].shape:
                     return None
-                told.add(i)
-                nearly &= bool(np.all(np.abs(r - truth[i]) <= 64 * eps * p.size(case, truth[i])))
-                blind &= np.array_equal(r, s)
-                coarse &= np.array_equal(r, r.astype(dtype).astype(np.float64))
-        if told and nearly and (blind or coarse):
-            why = (
-                f"rounding the arguments to {name} changes no bit of it" if blind else f"it has no digit beyond {name}"
-            )
-            return (
-                "lower-precision",
-                f"{p.are(told)} computed in {name}, or from numbers rounded to it: {why}",
-            )
+                nearly = bool(np.all(np.abs(r - truth[i]) <= allowed * p.size(case, truth[i])))
+                blind &= nearly and _same(r, short[i])
+                coarse &= nearly and np.array_equal(r, rounded(r, dtype))
+        if blind or coarse:
+            why = "it has no digit beyond" if coarse else "it stays the same, to the bit, for arguments rounded to"
+            return "lower-precision", f"{p.are(wrong_in(seen))} computed in {name} or from {name} numbers: {why} {name}"
     return None
 
 
-def one_argument_rounded(p: Probe, cases: Sequence[Case]) -> Found | None:
+def one_argument_rounded(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """One argument of which the digits beyond a shorter format count for nothing."""
-    for name, dtype in (("float16", np.float16), ("bfloat16", ml_dtypes.bfloat16), ("float32", np.float32)):
-        if float(ml_dtypes.finfo(dtype).eps) < 8 * p.eps:
-            continue
-        for argument in (*p.row.arguments, *["delta"] * (p.kind == "vjp" and not p.ones)):
+    arguments = (*p.row.arguments, *["delta"] * (p.kind == "vjp" and not p.ones))
+    for (name, dtype), argument in product(shorter_than(p.eps), arguments):
 
-            def short(case: Case, argument: str = argument, dtype: object = dtype) -> Case:
-                a = case.delta if argument == "delta" else case.args[p.row.arguments.index(argument)]
-                return p.at(case, **{argument: np.asarray(a.astype(dtype).astype(a.dtype))})
+        def short(case: Case, argument: str = argument, dtype: Any = dtype) -> list[Array]:
+            a = dict(zip((*p.row.arguments, "delta"), (*case.args, case.delta), strict=True))[argument]
+            return p.truth(p.at(case, **{argument: rounded(a, dtype)}))
 
-            if p.explained(lambda case, short=short: p.truth(short(case)), cases, clearly=False):
-                return (
-                    "lower-precision",
-                    f"{argument} is rounded to {name}: the results are right for the rounded numbers",
-                )
+        if p.explained(short, seen, clearly=False):
+            return "lower-precision", f"{p.are(wrong_in(seen))} what is right for {argument} rounded to {name}"
     return None
 
 
-def single_entry(p: Probe, cases: Sequence[Case]) -> Found | None:
-    """The same entry of the same result at every size, and nothing else."""
-    if p.kind == "forward" and not cases[0].delta.ndim:
-        return _entry_left_out(p, cases)
-    masks = [(case, p.wrong(case)) for case in cases]
-    if any(wrong is None or len(wrong) > 1 or any(m.sum() != 1 for m in wrong.values()) for _, wrong in masks):
+def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """The same entry of the same result at every size that has it, and nothing else."""
+    if p.kind == "forward" and not seen[0].case.delta.ndim:
+        return _entry_left_out(p, [one.case for one in seen]) if all(one.wrong for one in seen) else None
+    masks = [mask for one in seen for mask in one.wrong.values()]
+    if len(wrong_in(seen)) != 1 or any(m.sum() != 1 or not m.ndim for m in masks) or len({m.shape for m in masks}) < 3:
         return None
-    found = [(i, m.shape, [int(k) for k in np.argwhere(m)[0]]) for _, w in masks if w for i, m in w.items()]
-    if len(found) < 3 or len({i for i, _, _ in found}) > 1 or not found[0][1]:
-        return None
-    if len({shape for _, shape, _ in found}) < 3:
-        return None
+    (i,) = wrong_in(seen)
+    places = [tuple(int(k) for k in np.argwhere(mask)[0]) for mask in masks]
     index = []
-    for axis in range(len(found[0][1])):
-        starts = {at[axis] for _, _, at in found}
-        ends = {at[axis] - shape[axis] for _, shape, at in found}
+    for axis in range(masks[0].ndim):
+        starts = {at[axis] for at in places}
+        ends = {at[axis] - mask.shape[axis] for at, mask in zip(places, masks, strict=True)}
         if len(starts) > 1 and len(ends) > 1:
             return None
-        index.append(starts.pop() if len(starts) == 1 else ends.pop())
-    i = found[0][0]
-    for case, wrong in masks:  # where there is such an entry, it is wrong
-        shape = p.truth(case)[i].shape
-        if not wrong and all(-n <= k < n for k, n in zip(index, shape, strict=True)):
-            return None
-    where = f"[{', '.join(map(str, index))}]"
-    return "single-element", f"of all entries {p.names[i]}{where} alone is wrong, at every size that has it"
+        index.append(min(starts) if len(starts) == 1 else min(ends))
+    shapes = [one.truth[i].shape for one in seen if not one.wrong]
+    if any(all(-n <= k < n for k, n in zip(index, shape, strict=True)) for shape in shapes):
+        return None
+    return "single-element", f"{p.names[i]}{index} alone is wrong, of all entries and at every size that has it"
 
 
 def _entry_left_out(p: Probe, cases: Sequence[Case]) -> Found | None:
     """A number that comes out right as soon as one entry of an argument is 0."""
-    for j, name in enumerate(p.row.arguments):
-        for k, word in ((0, "first"), (-1, "last")):
-            if not any(case.args[j].ndim == 1 for case in cases) or any(p.right(case) for case in cases):
-                continue
-            if all(p.right(_without(p, case, j, k)) for case in cases):
-                return "single-element", f"right where the {word} entry of {name} is 0, wrong where not: it is left out"
+    for name, (k, word) in product(p.row.arguments, ((0, "first"), (-1, "last"))):
+        j = p.row.arguments.index(name)
+        if cases[0].args[j].ndim == 1 and all(p.right(_without(p, case, j, k)) for case in cases):
+            return (
+                "single-element",
+                f"right where the {word} entry of {name} is 0, wrong where not: it is left out",
+            )
     return None
 
 
@@ -186,18 +168,12 @@ def _without(p: Probe, case: Case, j: int, k: int) -> Case:
 def only_one(p: Probe) -> Found | None:
     """Right at size 1 and wrong at every other."""
     for letter in p.letters:
-        ones = [p.case(p.unequal(k) | {letter: 1}, k) for k in range(24)]
-        if any(p.sizes(case)[letter] != 1 for case in ones) or not all(map(p.right, ones)):
+        ones = [p.see(p.case(p.unequal(k) | {letter: 1}, k)) for k in range(24)]
+        if any(one is None or one.wrong or p.sizes(one.case)[letter] != 1 for one in ones):
             continue
-        more = [p.case(p.unequal(k) | {letter: n}, k) for k, n in enumerate((2, 3, 4, 5, 2, 3, 4, 5))]
-        wrong = [p.wrong(case) for case in more]
-        told = {i for w in wrong if w for i in w}
-        trivial = all(
-            not np.any(np.abs(t) > 8 * p.eps) for case in ones for i, t in enumerate(p.truth(case)) if i in told
-        )
-        if all(w is None or w for w in wrong) and not trivial and (told or p.kind == "forward"):
-            return (
-                "only-n-1",
-                f"right for {letter} = 1 and wrong at every larger size: look at what is done along it",
-            )
+        more = [p.see(p.case(p.unequal(k) | {letter: n}, k)) for k, n in enumerate((2, 3, 4, 5) * 2)]
+        told = wrong_in([one for one in more if one])
+        trivial = not any(np.any(np.abs(one.truth[i]) > 8 * p.eps) for one in ones if one for i in told)  # as softmax
+        if all(one is None or one.wrong for one in more) and not trivial:
+            return "only-n-1", f"right for {letter} = 1 and wrong at every larger size: look at what is done along it"
     return None

@@ -8,7 +8,7 @@ the reference's, in float64.
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -24,6 +24,20 @@ ORDINARY = 6  # cases
 PREFIX = {"forward": "", "vjp": "d", "jacobian": "J_"}
 
 Results = list[Array | None]
+
+
+class Seen(NamedTuple):
+    """Results at a case, the right ones, and by number the wrong ones with a mask of their wrong entries."""
+
+    case: Case
+    got: Results
+    truth: list[Array]
+    wrong: dict[int, Array]
+
+
+def wrong_in(seen: Sequence[Seen]) -> set[int]:
+    """The results that are wrong at any of some cases."""
+    return {i for one in seen for i in one.wrong}
 
 
 class Probe:
@@ -122,12 +136,16 @@ class Probe:
         with np.errstate(invalid="ignore"):
             return ~((got == want) | (np.abs(got - want) <= allowed) | (np.isnan(got) & np.isnan(want)))
 
-    def wrong(self, case: Case) -> dict[int, Array] | None:
-        """The wrong results at a case, with their wrong entries; None if it raises."""
+    def see(self, case: Case) -> "Seen | None":
+        """What comes out at a case, beside what is right; None if it raises."""
         got = self.ask(case)
-        return None if got is None else self.apart(case, got, self.truth(case))
+        if got is None:
+            return None
+        truth = self.truth(case)
+        return Seen(case, got, truth, self.apart(case, got, truth))
 
     def apart(self, case: Case, got: Results, truth: Sequence[Array]) -> dict[int, Array]:
+        """The wrong results, with a mask of their wrong entries."""
         found = {}
         for i, (r, t) in enumerate(zip(got, truth, strict=True)):
             if r is not None:
@@ -137,24 +155,15 @@ class Probe:
         return found
 
     def right(self, case: Case) -> bool:
-        return self.wrong(case) == {}
-
-    def explains(self, f: Callable[..., Any], cases: Sequence[Case], *, clearly: bool = True) -> bool:
-        """Whether what is wrong is, to rounding, what a function of the cotangent and the arguments returns."""
-        return self.explained(lambda case: self.by(f, case), cases, clearly=clearly)
+        seen = self.see(case)
+        return seen is not None and not seen.wrong
 
     def explained(
-        self, candidate: Callable[[Case], Sequence[Array]], cases: Sequence[Case], *, clearly: bool = True
+        self, candidate: Callable[[Case], Sequence[Array]], seen: Sequence["Seen"], *, clearly: bool = True
     ) -> bool:
         """Whether what is wrong is, to rounding, what a candidate says; `clearly`: that is far from right."""
-        seen = []
-        for case in cases:
-            got = self.ask(case)
-            if got is None:
-                return False
-            seen.append((case, got, self.truth(case)))
-        clear, wrong = set(), {i for case, got, truth in seen for i in self.apart(case, got, truth)}
-        for case, got, truth in seen:
+        clear, wrong = set(), wrong_in(seen)
+        for case, got, truth, _ in seen:
             try:
                 wanted = candidate(case)
             except ValueError:  # shapes that the candidate does not fit

@@ -13,6 +13,9 @@ from .probe import Probe
 # ── Sizes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+FEW = 64  # entries that are looked at one by one
+
+
 def wrong_at_one(p: Probe) -> Found | None:
     """Wrong at size 1 and right at every other."""
     for letter in p.letters:
@@ -27,7 +30,7 @@ SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65,
 
 
 def tile(p: Probe) -> Found | None:
-    """Right at the multiples of a size, and past it nowhere else; or right up to a size."""
+    """Right at the multiples of a size, or up to a size, and wrong at every other."""
     most = 129 if p.kind == "jacobian" else SIZES[-1]
     for letter in p.letters:
         sizes = [n for n in SIZES if n <= most and p.domain.allows(p.unequal(0) | {letter: n})]
@@ -35,22 +38,17 @@ def tile(p: Probe) -> Found | None:
         if len(wrong) < 2 or len(wrong) == len(sizes):
             continue
         for t in (n for n in sizes if 1 < n <= most // 2):
-            beyond = [n for n in sizes if n > t]
-            if wrong == [n for n in beyond if n % t] and any(n % t == 0 for n in beyond):
-                says = f"right at multiples of {t} and up to {t}, wrong at every other {letter}"
-                return "tile-tail", f"{says}: what is past the last full tile of {t} is lost"
-            if wrong == [n for n in sizes if n % t]:
-                return "tile-tail", f"right only at multiples of {t}, of all {letter}: the tail of a tile is lost"
+            for least, words in ((t, f"up to {t} and "), (0, "")):
+                if wrong == [n for n in sizes if n > least and n % t] and max(wrong) > t:
+                    says = f"right {words}at multiples of {t}, wrong at every other {letter}"
+                    return "tile-tail", f"{says}: what is past the last full tile of {t} is lost"
         if wrong == [n for n in sizes if n >= wrong[0]] and wrong[0] > 2:
-            right = max(n for n in sizes if n < wrong[0])
-            bad = wrong[0]
+            right, bad = max(n for n in sizes if n < wrong[0]), wrong[0]
             while bad - right > 1:
                 middle = (bad + right) // 2
                 right, bad = (middle, bad) if _right_at(p, letter, middle) else (right, middle)
-            return (
-                "tile-tail",
-                f"right up to {letter} = {right} and wrong at every larger size: only the first tile counts",
-            )
+            says = f"right up to {letter} = {right} and wrong at every larger size"
+            return "tile-tail", f"{says}: what is past the first tile of {right} is lost"
     return None
 
 
@@ -62,43 +60,63 @@ def _right_at(p: Probe, letter: str, n: int) -> bool:
 
 
 def overflow(p: Probe, failing: Case) -> Found | None:
-    """Right as long as numbers are below some size, infinite or not a number above it."""
-    ordinary = p.ordinary()[0]
-    tens = {name: a * a.dtype.type(1e4) for name, a in zip(p.row.arguments, ordinary.args, strict=True)}
-    plain = p.at(failing, delta=np.ones_like(failing.delta))
-    for far in (plain, failing, p.at(ordinary, **tens)):
-        found = _bisected(p, far)
-        if found:
-            return found
+    """Right as long as a number is below some size, infinite or not a number above it."""
+    far = p.ordinary()[0]
+    far = p.at(far, **{name: a * a.dtype.type(1e4) for name, a in zip(p.row.arguments, far.args, strict=True)})
+    for broken in (far, p.at(failing, delta=np.ones_like(failing.delta)), failing):
+        if p.broken(broken):
+            found = _bisected(p, *_few_large(p, broken))
+            if found:
+                return found
     return None
 
 
-def _bisected(p: Probe, far: Case) -> Found | None:
-    if p.broken(far) is None or not p.broken(far):
-        return None
-    finite = [np.abs(a[np.isfinite(a)]).max(initial=0) for a in far.args]
-    largest = float(max(finite))
-    if not largest > 1:
+def _few_large(p: Probe, far: Case) -> tuple[Case, Case]:
+    """`far` with as many of its numbers ordinary as may be while it is still broken, and the same all ordinary."""
+    near = p.at(p.case(dict(p.sizes(far)), 1), delta=far.delta)
+    for name, usual in zip(p.row.arguments, near.args, strict=True):
+        candidate = p.at(far, **{name: usual})
+        if p.broken(candidate):
+            far = candidate
+            continue
+        for k in range(usual.size if usual.size <= FEW else 0):
+            changed = far.args[p.row.arguments.index(name)].copy()
+            changed.flat[k] = usual.flat[k]
+            candidate = p.at(far, **{name: changed})
+            far = candidate if p.broken(candidate) else far
+    return far, near
+
+
+def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
+    """The size of the large numbers, all scaled alike, from which the results are broken."""
+    large = [np.flatnonzero(a.ravel() != b.ravel()) for a, b in zip(far.args, near.args, strict=True)]
+    pairs = [(name, a, k) for name, a, k in zip(p.row.arguments, far.args, large, strict=True) if k.size]
+    largest = max((float(np.abs(a.flat[k].astype(np.float64)).max()) for _, a, k in pairs), default=0.0)
+    if not 1 < largest < np.inf:
         return None
 
-    def shrunk(t: float) -> Case:
-        args = tuple(np.asarray(a.astype(np.float64) * t, a.dtype) for a in far.args)
-        return p.at(far, **dict(zip(p.row.arguments, args, strict=True)))
+    def scaled(t: float) -> Case:
+        """The largest number is `t`."""
+        changed = {}
+        for name, a, k in pairs:
+            b = a.astype(np.float64)
+            b.flat[k] *= t / largest
+            changed[name] = np.asarray(b, a.dtype)
+        return p.at(far, **changed)
 
-    low, high = np.log(1 / largest), 0.0
-    if p.wrong(shrunk(np.exp(low))) != {}:
-        return None
+    low, high = 0.0, np.log(largest)
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (low, middle) if p.broken(shrunk(np.exp(middle))) else (middle, high)
-    below = [low - step for step in (1e-4, 0.01, 0.1, 0.5) if largest * np.exp(low - step) > 0.1]
-    if not all(p.right(shrunk(np.exp(t))) for t in below) or not p.broken(shrunk(np.exp(high))):
+        low, high = (low, middle) if p.broken(scaled(np.exp(middle))) else (middle, high)
+    below = [np.exp(low - step) for step in (0.01, 0.1, 0.5) if low > step]
+    if low == 0 or not all(p.right(scaled(t)) for t in below):
         return None
-    name = p.row.arguments[int(np.argmax(finite))]
-    bad = p.are(p.broken(shrunk(np.exp(high))))
+    name, a, k = max(pairs, key=lambda pair: float(np.abs(pair[1].flat[pair[2]].astype(np.float64)).max()))
+    bound = f"{'-' if len(k) == 1 and a.flat[k[0]] < 0 else ''}{np.exp(low):.5g}"
+    broken = p.are(p.broken(scaled(np.exp(high))))
     return "overflow", (
-        f"right while the numbers in {name} are below {largest * np.exp(high):.5g}, past it {bad} infinite or not a "
-        f"number: something on the way to it leaves the range of {p.dtype.name}"
+        f"right up to numbers of about {bound} in {name}; beyond, {broken} infinite or not a number: "
+        f"something on the way leaves the range of {p.dtype.name}"
     )
 
 
@@ -138,17 +156,11 @@ def batch_mean(p: Probe) -> Found | None:
     """Gradients divided by the number of examples, at every such number."""
     if p.kind != "vjp":
         return None
-    told: set[int] = set()
+    is_data = [name[0] not in "Wbw" for name in p.row.arguments]
     for count in (2, 3, 5):
         cases = [p.case({}, k) for k in range(count)]
-        data = [name[0] not in "Wbw" for name in p.row.arguments]
-        first = cases[0].args
-        args = tuple(np.stack([c.args[i] for c in cases]) if own else first[i] for i, own in enumerate(data))
-        batch = replace(cases[0], args=args, delta=np.stack([c.delta for c in cases]))
-        if not p.explained(lambda batch, count=count: [t / count for t in p.truth(batch)], [batch]):
+        arrays = [np.stack([c.args[i] for c in cases]) if d else cases[0].args[i] for i, d in enumerate(is_data)]
+        seen = p.see(replace(cases[0], args=tuple(arrays), delta=np.stack([c.delta for c in cases])))
+        if not seen or not p.explained(lambda batch, count=count: [t / count for t in p.truth(batch)], [seen]):
             return None
-        told |= set(p.wrong(batch) or ())
-    return "batch-mean", (
-        f"of a batch of examples, {p.are(told)} divided by their number: gradients of parameters add up, "
-        "and those of an example are its own"
-    )
+    return "batch-mean", f"in a batch, {p.are(seen.wrong)} divided by the number of examples: it must not be"
