@@ -20,6 +20,8 @@ from ..trial import violations
 from ..truth import TRUTH_LAWS
 from .domain import Domain, domain_of
 from .guard import Function, guarded
+from .hints import hints
+from .layers import first_wrong
 from .plan import Planned, directions, made, plan
 from .report import Checked, Failure, Report
 from .shrink import smallest
@@ -175,10 +177,12 @@ class Trial:
             if name not in left_out
         }
 
+    def point(self, case: Case) -> Point:
+        return careful_point(self.row, self.implementation, case, self.domain.promises)
+
     def violations(self, case: Case, laws: Sequence[str]) -> Iterator[tuple[str, str, Violation | Measure]]:
         """Every claim of some laws at a case."""
-        point = careful_point(self.row, self.implementation, case, self.domain.promises)
-        return violations({name: self.laws[name] for name in laws}, point)
+        return violations({name: self.laws[name] for name in laws}, self.point(case))
 
     def first(self, case: Case, law: str) -> Violation | None:
         """What breaks a law at a case, if anything."""
@@ -210,15 +214,25 @@ def _tried(
                 if isinstance(found, Violation):
                     failed[law] = found, case
                 checks[law, dtype] = checks.get((law, dtype), Checked(law, dtype)).after(found)
-    order = {law: i for i, law in enumerate(trial.laws)}
-    return [_failure(trial, law, *failed[law], dtype, names) for law in sorted(failed, key=lambda law: order[law])]
+    told = hints(trial, failed, DTYPES[dtype])
+    return [
+        _failure(trial, law, *failed[law], dtype, names, told.get(law, ("", ""))) for law in trial.laws if law in failed
+    ]
 
 
 def _all_laws(planned: Planned, k: int) -> bool:
     return planned.part == "small" and (k % EVERY == 0 or k < 4)
 
 
-def _failure(trial: Trial, law: str, violation: Violation, case: Case, dtype: str, names: Mapping[str, str]) -> Failure:
+def _failure(
+    trial: Trial,
+    law: str,
+    violation: Violation,
+    case: Case,
+    dtype: str,
+    names: Mapping[str, str],
+    hint: tuple[str, str],
+) -> Failure:
     """A broken law at the smallest case that breaks it in the same way."""
     crash = violation.claim is None
 
@@ -243,6 +257,8 @@ def _failure(trial: Trial, law: str, violation: Violation, case: Case, dtype: st
         violation.expected,
         violation.ulp,
         violation.times,
+        first_wrong(trial.point(case), law),
+        *hint,
     )
 
 

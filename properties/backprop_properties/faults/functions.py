@@ -4,6 +4,7 @@ import numpy as np
 
 from backprop_reference.functions import SCALAR_FUNCTIONS
 
+from ..textbook import at_output, sigmoid
 from .makers import (
     F32,
     F64,
@@ -12,7 +13,6 @@ from .makers import (
     VJP,
     Array,
     Function,
-    at_output,
     by_pointer,
     cached_by_identity,
     computed_in,
@@ -26,7 +26,6 @@ from .makers import (
     noisy,
     remembered,
     scaled,
-    sigmoid,
     vjp,
 )
 from .table import Fault
@@ -49,7 +48,7 @@ def _gelu_tanh_slope(x: Array, cubic: float, three: float) -> Array:
 EXP = [
     Fault("exp-at-output", "exp", "h′ at the output", VJP, "h-prime-at-output", vjp=_slope(at_output("exp").dh)),
     Fault("exp-missing", "exp", "missing term", VJP, "missing-h-prime", vjp=lambda d, x: (d.copy(),)),
-    Fault("exp-clipped-at-88", "exp", "overflow", FORWARD, "overflow", dtypes=F64,
+    Fault("exp-clipped-at-88", "exp", "clipping", FORWARD, dtypes=F64,
           forward=lambda x: np.exp(np.clip(x, -88, 88))),
     Fault("exp-float32", "exp", "precision", VJP, "lower-precision", dtypes=F64,
           vjp=computed_in(vjp("exp"), np.float32)),
@@ -92,7 +91,7 @@ PLAIN = [
           vjp=drop_tail(vjp("square"), 32)),
     Fault("square-first-256", "square", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 257},
           forward=first_tile(forward("square"), 256)),
-    Fault("square-jacobian-dense", "square", "formula", JACOBIAN,
+    Fault("square-jacobian-dense", "square", "formula", JACOBIAN, "only-n-1",
           jacobian=lambda x: (np.broadcast_to(2 * x, (len(x), len(x))).copy(),)),
     Fault("identity-returns-its-argument", "identity", "aliasing", "leaves_its_inputs_alone", "aliasing",
           asks="aliasing", forward=lambda x: x),

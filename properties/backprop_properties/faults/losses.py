@@ -6,6 +6,7 @@ import numpy as np
 
 from backprop_reference.jacobians import Row
 
+from ..textbook import log_softmax, outer, softmax, total
 from .makers import (
     F32,
     F64,
@@ -24,13 +25,9 @@ from .makers import (
     float64_results,
     flushed,
     forward,
-    log_softmax,
     noisy,
-    outer,
     remembered,
     scaled,
-    softmax,
-    total,
     vjp,
 )
 from .table import Fault

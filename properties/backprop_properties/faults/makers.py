@@ -1,4 +1,4 @@
-"""What makes a wrong function out of a right one, and the small functions that wrong formulas are written with."""
+"""What makes a wrong function out of a right one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backprop_reference import OPERATIONS
-from backprop_reference.arguments import rows
-from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
 
 Array = NDArray[Any]
 Function = Callable[..., Any]
@@ -30,46 +28,6 @@ def vjp(name: str) -> Function:
 def dense(name: str) -> Function:
     """The reference's Jacobians as arrays."""
     return lambda *args: tuple(J.todense() for J in OPERATIONS[name].jacobian(*args))
-
-
-def bent(name: str, derivative: Function) -> ScalarFunction:
-    """A scalar function with another derivative."""
-    return ScalarFunction(name, SCALAR_FUNCTIONS[name].h, derivative)
-
-
-def at_output(name: str) -> ScalarFunction:
-    """A scalar function whose derivative is taken at its output."""
-    h = SCALAR_FUNCTIONS[name]
-    return bent(name, lambda z: h.dh(h.h(z)))
-
-
-def no_slope(name: str) -> ScalarFunction:
-    """A scalar function whose derivative is forgotten."""
-    return bent(name, np.ones_like)
-
-
-def softmax(x: Array) -> Array:
-    f = np.exp(x - x.max(-1, keepdims=True))
-    return f / f.sum(-1, keepdims=True)
-
-
-def log_softmax(x: Array) -> Array:
-    z = x - x.max(-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(-1, keepdims=True))
-
-
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
-
-
-def outer(delta: Array, x: Array) -> Array:
-    """`δᵀ xᵀ`, summed over the batch."""
-    return rows(delta).T @ rows(x)
-
-
-def total(delta: Array) -> Array:
-    """`δ`, summed over the batch."""
-    return rows(delta).sum(0)
 
 
 # ── Results changed ─────────────────────────────────────────────────────────────────────────────────────────────────

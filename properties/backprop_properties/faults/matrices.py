@@ -9,6 +9,7 @@ from backprop_reference.functions import SCALAR_FUNCTIONS
 from backprop_reference.jacobians import BlockRow, Dense, Diagonal
 from backprop_reference.matrices import activation_vjp
 
+from ..textbook import at_output, bent, no_slope, outer, total
 from .makers import (
     F32,
     F64,
@@ -18,9 +19,7 @@ from .makers import (
     Array,
     Function,
     accumulated,
-    at_output,
     batch_mean,
-    bent,
     by_example,
     captured,
     column_major,
@@ -30,11 +29,8 @@ from .makers import (
     fed,
     float64_results,
     forward,
-    no_slope,
-    outer,
     remembered,
     scaled,
-    total,
     vjp,
 )
 from .table import Fault
@@ -94,7 +90,7 @@ MATVEC = [
           vjp=lambda d, W, x: (np.zeros_like(W), d @ W)),
     Fault("matvec-cotangent-ignored", "matvec", "cotangent ignored", VJP, "cotangent-ignored",
           vjp=lambda d, W, x: (outer(np.ones_like(d), x), np.ones_like(d) @ W)),
-    Fault("matvec-jacobian-filled", "matvec", "formula", JACOBIAN, jacobian=_filled),
+    Fault("matvec-jacobian-filled", "matvec", "formula", JACOBIAN, "only-n-1", jacobian=_filled),
     Fault("matvec-jacobian-d-n-d", "matvec", "wrong shape", "jacobians_have_the_slides_shapes", "transposed",
           jacobian=_by_transposed_blocks),
     Fault("matvec-rows-past-16", "matvec", "tail of a tile", VJP, "tile-tail", sizes={"d": 17},
@@ -130,11 +126,11 @@ AFFINE = [
           vjp=accumulated(vjp("affine"), only=0)),
     Fault("affine-bias-for-each-example", "affine", "batch", "batch_equals_the_loop", asks="batch",
           vjp=lambda d, W, x, b: (outer(d, x), d @ W, d.copy())),
-    Fault("affine-bias-over-features", "affine", "wrong shape", VJP,
+    Fault("affine-bias-over-features", "affine", "wrong shape", VJP, "only-n-1",
           vjp=lambda d, W, x, b: (outer(d, x), d @ W, total(d).sum() + np.zeros_like(b))),
     Fault("affine-results-in-other-order", "affine", "argument order", VJP,
           vjp=lambda d, W, x, b: (outer(d, x), total(d), d @ W)),
-    Fault("affine-jacobian-slip", "affine", "formula", "factors_equal_jax_and_multiply_to_the_jacobian",
+    Fault("affine-jacobian-slip", "affine", "formula", "factors_equal_jax_and_multiply_to_the_jacobian", "only-n-1",
           jacobian=lambda W, x, b: (BlockRow(np.ones_like(b), x), Dense(W), Dense(np.ones((len(b),) * 2, b.dtype)))),
     Fault("affine-tail-32", "affine", "tail of a tile", FORWARD, "tile-tail", sizes={"d": 33},
           forward=drop_tail(forward("affine"), 32)),
@@ -182,7 +178,7 @@ ACTIVATION = [
           vjp=drop_tail(vjp("activation[softplus]"), 64, only=2)),
     Fault("activation-silu-at-output", "activation[silu]", "h′ at the output", VJP, "h-prime-at-output",
           vjp=_activated("silu", at_output("silu"))),
-    Fault("activation-silu-one-term", "activation[silu]", "missing term", VJP,
+    Fault("activation-silu-one-term", "activation[silu]", "missing term", VJP, "missing-path",
           vjp=_activated("silu", bent("silu", SCALAR_FUNCTIONS["sigmoid"].h))),
     Fault("activation-gelu-by-tanh", "activation[gelu]", "formula", VJP,
           vjp=_activated("gelu", SCALAR_FUNCTIONS["gelu_tanh"])),

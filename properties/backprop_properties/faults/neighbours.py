@@ -5,26 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from backprop_reference.arguments import rows
 from backprop_reference.functions import SCALAR_FUNCTIONS
 
+from ..textbook import bent, log_softmax, network, outer, sigmoid, softmax, total
 from .makers import (
     F32,
     Array,
     Function,
-    bent,
     changed,
     computed_in,
     dense,
     forward,
-    log_softmax,
-    outer,
-    rows,
-    sigmoid,
-    softmax,
-    total,
     vjp,
 )
-from .networks import network
 from .table import Neighbour
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])

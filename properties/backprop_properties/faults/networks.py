@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
+from backprop_reference.functions import SCALAR_FUNCTIONS
 from backprop_reference.jacobians import Row
 
+from ..textbook import at_output, network, no_slope, softmax
 from .makers import (
     F64,
     FORWARD,
@@ -15,7 +16,6 @@ from .makers import (
     VJP,
     Array,
     Function,
-    at_output,
     batch_mean,
     cached_by_identity,
     captured,
@@ -26,12 +26,7 @@ from .makers import (
     element,
     fed,
     forward,
-    log_softmax,
-    no_slope,
-    outer,
     scaled,
-    softmax,
-    total,
     vjp,
 )
 from .table import Fault
@@ -39,35 +34,6 @@ from .table import Fault
 
 def _sum_is_one(s: Array, y: Array) -> Array:
     return s - y
-
-
-def _slope(s: Array, y: Array) -> Array:
-    return y.sum(-1, keepdims=True) * s - y
-
-
-def network(
-    functions: Sequence[ScalarFunction | str],
-    slope: Function = _slope,
-    back: Function = lambda delta, W: delta @ W,
-    inputs: Function = lambda h, i: h[i],
-) -> Function:
-    """Back-propagation, with a place for a wrong `∂L/∂h^K`, a wrong step back, and wrong inputs to `dW`."""
-    hs = [SCALAR_FUNCTIONS[g] if isinstance(g, str) else g for g in functions]
-
-    def wrong(delta: Array, *args: Array) -> tuple[Array, ...]:
-        *parameters, x, y = args
-        z, h, gradients = [], [x], []
-        for g, W, b in zip(hs, parameters[::2], parameters[1::2], strict=True):
-            z.append(h[-1] @ W.T + b)
-            h.append(g.h(z[-1]))
-        d, dy = delta[..., None] * slope(softmax(h[-1]), y), delta[..., None] * -log_softmax(h[-1])
-        for i in reversed(range(len(hs))):
-            d = d * hs[i].dh(z[i])
-            gradients = [outer(d, inputs(h, i)), total(d), *gradients]
-            d = back(d, parameters[2 * i])
-        return *gradients, d, dy
-
-    return wrong
 
 
 def _after_the_step(f: Function) -> Function:

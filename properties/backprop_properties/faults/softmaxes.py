@@ -4,6 +4,7 @@ import numpy as np
 
 from backprop_reference.jacobians import Diagonal
 
+from ..textbook import log_softmax, softmax
 from .makers import (
     F32,
     F64,
@@ -18,11 +19,9 @@ from .makers import (
     element,
     flushed,
     into_one_buffer,
-    log_softmax,
     nan_to_zero,
     rounded,
     scaled,
-    softmax,
     vjp,
 )
 from .table import Fault
@@ -113,7 +112,7 @@ SOFTMAX = [
     Fault("softmax-flushed", "softmax", "clipping", VJP, vjp=flushed(vjp("softmax"), 1e-30)),
     Fault("softmax-at-least", "softmax", "clipping", FORWARD,
           forward=changed(softmax, lambda s: np.maximum(s, s.dtype.type(1e-15)))),
-    Fault("softmax-jacobian-sign", "softmax", "sign", JACOBIAN,
+    Fault("softmax-jacobian-sign", "softmax", "sign", JACOBIAN, "sign",
           jacobian=lambda x: (lambda s: (np.diag(s) + _outer(s),))(softmax(x))),
     Fault("softmax-jacobian-diagonal", "softmax", "missing term", "factors_equal_jax_and_multiply_to_the_jacobian",
           "missing-path", jacobian=lambda x: (lambda s: (Diagonal(s * (1 - s)),))(softmax(x))),
@@ -130,7 +129,7 @@ SOFTMAX = [
           vjp=_pulled(lambda x: _sum_of_tiles(x, 256), _mean_of)),
     Fault("softmax-max-of-tile", "softmax", "tail of a tile", FORWARD, "overflow", sizes={"n": 17},
           forward=lambda x: _max_of_tile(x, 16)),
-    Fault("softmax-1024-threads", "softmax", "long vectors", FORWARD, sizes={"n": 1025},
+    Fault("softmax-1024-threads", "softmax", "long vectors", FORWARD, "tile-tail", sizes={"n": 1025},
           forward=lambda x: _sum_of_tiles(x, 1024)),
     Fault("softmax-one-buffer", "softmax", "stale state", "says_the_same_twice", "stale",
           vjp=into_one_buffer(vjp("softmax"))),

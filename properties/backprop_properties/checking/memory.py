@@ -1,0 +1,136 @@
+"""Does a function remember, or answer at random? Experiments with calls one after the other, at sizes not yet seen."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, pairwise
+
+import numpy as np
+
+from ..inputs import Array, Case
+from .probe import Probe, Raised, Results
+
+Found = tuple[str, str]  # a cause, and a sentence
+CALLS = 8
+
+
+def state(p: Probe, forward: Probe | None) -> Found | None:
+    """What shows that results depend on more than their arguments; `forward` is called in between, if given."""
+    experiments = (_differs_from_call_to_call, _answers_for_other_arguments, _does_not_look_again, _overwrites)
+    for number, experiment in enumerate(experiments):
+        sizes = {letter: 19 + 5 * number + 2 * i for i, letter in enumerate(p.letters)}
+        found = experiment(p, p.case(sizes, 1), p.case(sizes, 2))
+        if found:
+            return found
+    return _follows_the_forward(p, forward) if forward and p.kind != "forward" else None
+
+
+def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
+    """The same arguments again and again: what is added up grows evenly, noise is another number each time."""
+    calls = [p.ask(a) for _ in range(CALLS)]
+    if any(call is None for call in calls):
+        return None
+    for i, truth in enumerate(p.truth(a)):
+        rs = [call[i] for call in calls if call is not None and call[i] is not None]
+        if len(rs) < CALLS or any(r is None or r.shape != truth.shape for r in rs):
+            continue
+        distinct = {np.asarray(r).tobytes() for r in rs}
+        steps = [np.subtract(s, r) for r, s in pairwise(rs)]
+        size = CALLS * p.size(a, truth)
+        if len(distinct) == CALLS and not any(p.off(a, step, truth, size).any() for step in steps):
+            return "stale", (
+                f"{p.names[i]} grows by the right result at every call with the same arguments: "
+                "it is added to what earlier calls left, and never set to zero"
+            )
+        if len(distinct) > 2:
+            return "noise", (
+                f"{CALLS} calls with the same arguments gave {len(distinct)} different results for {p.names[i]}: "
+                "chance, or the order in which threads add up, decides on its digits"
+            )
+    return None
+
+
+def _answers_for_other_arguments(p: Probe, a: Case, b: Case) -> Found | None:
+    """After a call at `a`, a call at `b`: is the answer the right one with something of `a`?"""
+    p.ask(a)
+    return _mixed(p, p.ask(b), b, a, "the call before with the same shapes")
+
+
+def _follows_the_forward(p: Probe, forward: Probe) -> Found | None:
+    sizes = {letter: 41 + 2 * i for i, letter in enumerate(p.letters)}
+    a, b = p.case(sizes, 1), p.case(sizes, 2)
+    forward.ask(a)
+    forward.ask(b)
+    return _mixed(p, p.ask(a), a, b, "the last call of forward")
+
+
+def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> Found | None:
+    """Whether what is wrong is right for some arguments of another call."""
+    if got is None:
+        return None
+    wrong = p.apart(now, got, p.truth(now))
+    names = [*p.row.arguments, *["delta"] * (p.kind == "vjp")]
+    for some in _some_of(names) if wrong else ():
+        truth = p.truth(replace(now, **_taken(p, now, other, some)))
+        size = max(p.size(other, t) for t in truth)
+        if all(_same(p, now, got[i], truth[i], size) for i in wrong):
+            return "stale", (
+                f"{p.are(wrong)} the answer to another call: {' and '.join(some)} "
+                f"{'are' if len(some) > 1 else 'is'} taken from {when}, whatever is passed in now"
+            )
+    return None
+
+
+def _same(p: Probe, case: Case, got: Array | None, want: Array, size: float) -> bool:
+    return got is not None and got.shape == want.shape and not p.off(case, got, want, size).any()
+
+
+def _some_of(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """One argument, all parameters, all arguments, then whatever else."""
+    parameters = tuple(name for name in names if name[0] in "Wbw")
+    tried = [*((name,) for name in names), parameters, tuple(n for n in names if n != "delta"), tuple(names)]
+    rest = [some for k in range(2, 5) for some in combinations(names, k)]
+    yield from dict.fromkeys(some for some in (*tried, *rest) if some)
+
+
+def _taken(p: Probe, now: Case, other: Case, some: Sequence[str]) -> dict[str, object]:
+    pairs = zip(p.row.arguments, now.args, other.args, strict=True)
+    args = tuple(b if name in some else a for name, a, b in pairs)
+    return {"args": args, "delta": other.delta if "delta" in some else now.delta}
+
+
+def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
+    """The same arrays with other numbers in them."""
+    arrays = [a.delta.copy(), *(x.copy() for x in a.args)]
+    try:
+        p.raw(arrays[0], arrays[1:])
+        for array, x in zip(arrays, (b.delta, *b.args), strict=True):
+            array[...] = x
+        got = [None if r is None else np.array(r, np.float64) for r in p.raw(arrays[0], arrays[1:])]
+    except Raised:
+        return None
+    truth, old = p.truth(b), p.truth(a)
+    wrong = p.apart(b, got, truth)
+    if wrong and all(_same(p, b, got[i], old[i], p.size(a, old[i])) for i in wrong):
+        return "stale", (
+            f"{p.are(wrong)} the answer for the numbers which stood in the same arrays at the call before: "
+            "a result is kept for an array, and the array is not looked at again"
+        )
+    return None
+
+
+def _overwrites(p: Probe, a: Case, b: Case) -> Found | None:
+    """What a call returned must stay as it is when the next comes."""
+    try:
+        first = p.raw(a.delta.copy(), [x.copy() for x in a.args])
+        kept = [None if r is None else np.array(r) for r in first]
+        p.raw(b.delta.copy(), [x.copy() for x in b.args])
+    except Raised:
+        return None
+    changed = [
+        i
+        for i, (r, old) in enumerate(zip(first, kept, strict=True))
+        if r is not None and not np.array_equal(r, np.asarray(old), equal_nan=True)
+    ]
+    if changed:
+        return "stale", (f"{p.are(changed)} overwritten by the next call: every call returns the same memory")
+    return None
