@@ -5,7 +5,7 @@ tiles, one more, and 1027, which has a tail in every tile up to 512. Numbers com
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -43,13 +43,8 @@ def plan(domain: Domain, count: int) -> list[Planned]:
     """
     letters = sorted({letter for core in cores(domain.operation) for letter in core})
     long = [Planned("long", sizes, "plain") for sizes in _long(letters)]
-    tails = [
-        Planned("tail", sizes, regime)
-        for sizes in _tails(letters)
-        for regime in (
-            ["plain", "peak"] if family(domain.operation.name) in ("softmax", "cross-entropy") else ["plain"]
-        )
-    ]
+    of_logits = family(domain.operation.name) in ("softmax", "cross-entropy")
+    tails = [Planned("tail", sizes, r) for sizes in _tails(letters) for r in ["plain", *["peak"] * of_logits]]
     tails, long = tails[: count // 2], long[: count // 8]
     small = _small(domain, letters, count - len(tails) - len(long))
     found = [case._replace(sizes=domain.nearest(case.sizes)) for case in (*small, *tails, *long)]
@@ -73,10 +68,9 @@ def _long(letters: Sequence[str]) -> Iterator[dict[str, int]]:
 
 def _small(domain: Domain, letters: Sequence[str], count: int) -> Iterator[Planned]:
     """Every regime in turn; unequal sizes, all ones, all equal, and none where that is asked for."""
-    usual = [
-        r for r in REGIMES[family(domain.operation.name)] if r != "masks" and not (domain.moderate and r in EXTREME)
-    ]
-    regimes = ["plain", *usual, "general"]
+    left_out = ("masks", *EXTREME) if domain.moderate else ("masks",)
+    usual = [regime for regime in REGIMES[family(domain.operation.name)] if regime not in left_out]
+    regimes = ["plain", *usual, "general", "same", *["scaled"] * (not domain.moderate)]
     for k in range(count):
         unequal = {letter: 2 + (k // 3 + 2 * i) % (3 + len(letters)) for i, letter in enumerate(letters)}
         sizes = {
@@ -95,16 +89,44 @@ def made(domain: Domain, planned: Planned, dtype: np.dtype[Any], seed: int, k: i
     """
     operation, sizes = domain.operation, planned.sizes
     random = np.random.default_rng([seed, k, zlib.crc32(operation.name.encode())])
-    if planned.regime in ("plain", "general", "peak"):
+    if planned.regime in ("plain", "general", "peak", "same", "scaled"):
         case = _plain(operation, sizes, dtype, random, general=planned.regime == "general" or k % 2 == 1)
-        if planned.regime == "peak" and not domain.moderate:  # the last logit is so far ahead that exp of it overflows
-            case.args[0][-1:] = 1.1 * np.log(float(ml_dtypes.finfo(dtype).max))
+        case = _CHANGES.get(planned.regime, lambda case, _: case)(case, random)
     else:
         case = regime_case(operation, planned.regime, dtype, random, sizes)
     if careful:
         most = float(ml_dtypes.finfo(dtype).max) ** 0.5
         case = replace(case, delta=np.asarray(np.clip(case.delta.astype(np.float64), -most, most), dtype))
     return into_the_domain(domain, case)
+
+
+def _with_a_peak(case: Case, _: Any) -> Case:
+    """The last logit is so far ahead that exp of it overflows."""
+    case.args[0][-1:] = 1.1 * np.log(float(ml_dtypes.finfo(case.dtype).max))
+    return case
+
+
+def _with_equal_arguments(case: Case, _: Any) -> Case:
+    """Arguments of one shape are equal, and so is the cotangent."""
+    first: dict[tuple[int, ...], Array] = {}
+    *args, delta = (first.setdefault(a.shape, a).copy() for a in (*case.args, case.delta))
+    return replace(case, args=tuple(args), delta=delta)
+
+
+def _with_one_scaled(case: Case, random: np.random.Generator) -> Case:
+    """One array is far larger, or smaller, than the others: its results are, too, and nothing overflows on the way."""
+    arrays = [*case.args, case.delta]
+    k, power = random.integers(len(arrays)), np.log10(float(ml_dtypes.finfo(case.dtype).max)) / 3
+    with np.errstate(all="ignore"):
+        arrays[k] = (arrays[k].astype(np.float64) * 10 ** (power * random.choice([-1, 0.5, 1]))).astype(case.dtype)
+    return replace(case, args=tuple(arrays[:-1]), delta=arrays[-1])
+
+
+_CHANGES: Mapping[str, Callable[[Case, np.random.Generator], Case]] = {
+    "peak": _with_a_peak,
+    "same": _with_equal_arguments,
+    "scaled": _with_one_scaled,
+}
 
 
 def into_the_domain(domain: Domain, case: Case) -> Case:

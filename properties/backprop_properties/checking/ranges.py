@@ -6,7 +6,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
-from ..inputs import Array, Case
+from ..inputs import Array, Case, cores
 from .memory import Found
 from .probe import Probe
 
@@ -17,10 +17,14 @@ FEW = 64  # entries that are looked at one by one
 
 
 def wrong_at_one(p: Probe) -> Found | None:
-    """Wrong at size 1 and right at every other."""
+    """Wrong at size 1 and right at every other, at numbers of ordinary size and at larger ones."""
+    larger = [
+        p.at(case, **{name: 16 * a for name, a in zip(p.row.arguments, case.args, strict=True)})
+        for case in p.ordinary()
+    ]
     for letter in p.letters:
         ones = [p.case(p.unequal(k) | {letter: 1}, k) for k in range(4)]
-        if all(p.sizes(case)[letter] == 1 and not p.right(case) for case in ones):
+        if all(p.sizes(case)[letter] == 1 and not p.right(case) for case in ones) and all(map(p.right, larger)):
             return "only-n-1", f"wrong only for {letter} = 1: at every larger size it is right"
     return None
 
@@ -39,7 +43,11 @@ def tile(p: Probe) -> Found | None:
             continue
         for t in (n for n in sizes if 1 < n <= most // 2):
             for least, words in ((t, f"up to {t} and "), (0, "")):
-                if wrong == [n for n in sizes if n > least and n % t] and max(wrong) > t:
+                if (
+                    wrong == [n for n in sizes if n > least and n % t]
+                    and max(wrong) > t
+                    and _right_at(p, letter, 2 * t)
+                ):
                     says = f"right {words}at multiples of {t}, wrong at every other {letter}"
                     return "tile-tail", f"{says}: what is past the last full tile of {t} is lost"
         if wrong == [n for n in sizes if n >= wrong[0]] and wrong[0] > 2:
@@ -47,8 +55,9 @@ def tile(p: Probe) -> Found | None:
             while bad - right > 1:
                 middle = (bad + right) // 2
                 right, bad = (middle, bad) if _right_at(p, letter, middle) else (right, middle)
-            says = f"right up to {letter} = {right} and wrong at every larger size"
-            return "tile-tail", f"{says}: what is past the first tile of {right} is lost"
+            if _only_past(p, letter, right, bad):
+                says = f"right up to {letter} = {right} and wrong at every larger size"
+                return "tile-tail", f"{says}: what is past the first tile of {right} is lost"
     return None
 
 
@@ -57,6 +66,22 @@ def _right_at(p: Probe, letter: str, n: int) -> bool:
     case = p.case({letter: n}, n)
     positive = {name: np.abs(a) for name, a in zip(p.row.arguments, case.args, strict=True)}
     return p.right(case) and p.right(p.at(case, **positive))
+
+
+def _only_past(p: Probe, letter: str, right: int, bad: int) -> bool:
+    """Whether only the entries past the size are wrong, or all are right if the arguments are 0 there."""
+    case, axes = p.case({letter: bad + 2}, bad), cores(p.row)
+    past = {}
+    for name, core, a in zip(p.row.arguments, axes, case.args, strict=False):
+        past[name] = a.copy()
+        past[name][tuple(slice(right, None) if axis == letter else slice(None) for axis in core)] *= letter not in core
+    if p.kind == "forward":
+        return p.right(p.at(case, **past))
+    seen = p.see(case) if p.kind == "vjp" else None
+    return bool(seen) and all(
+        letter in axes[i] and np.argwhere(mask)[:, axes[i].index(letter)].min() >= right
+        for i, mask in seen.wrong.items()
+    )
 
 
 def overflow(p: Probe, failing: Case) -> Found | None:
