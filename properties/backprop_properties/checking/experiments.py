@@ -168,12 +168,13 @@ def _without(p: Probe, case: Case, j: int, k: int) -> Case:
 def only_one(p: Probe) -> Found | None:
     """Right at size 1 and wrong at every other."""
     for letter in p.letters:
-        ones = [p.see(p.case(p.unequal(k) | {letter: 1}, k)) for k in range(24)]
-        if any(one is None or one.wrong or p.sizes(one.case)[letter] != 1 for one in ones):
+        ones = (p.case(p.unequal(k) | {letter: 1}, k) for k in range(24))
+        if not all(p.sizes(case)[letter] == 1 and p.right(case) for case in ones):
             continue
         more = [p.see(p.case(p.unequal(k) | {letter: n}, k)) for k, n in enumerate((2, 3, 4, 5) * 2)]
         told = wrong_in([one for one in more if one])
-        trivial = not any(np.any(np.abs(one.truth[i]) > 8 * p.eps) for one in ones if one for i in told)  # as softmax
+        values = [p.truth(p.case(p.unequal(k) | {letter: 1}, k)) for k in range(4)]
+        trivial = not any(np.any(np.abs(truth[i]) > 8 * p.eps) for truth in values for i in told)  # as of a softmax
         if all(one is None or one.wrong for one in more) and not trivial:
             return "only-n-1", f"right for {letter} = 1 and wrong at every larger size: look at what is done along it"
     return None

@@ -38,6 +38,10 @@ def tile(p: Probe) -> Found | None:
     most = 129 if p.kind == "jacobian" else SIZES[-1]
     for letter in p.letters:
         sizes = [n for n in SIZES if n <= most and p.domain.allows(p.unequal(0) | {letter: n})]
+        if all(_right_at(p, letter, n) for n in sizes[-3:]):  # each has a tail in most tiles
+            continue
+        if not any(_right_at(p, letter, n) for n in (*sizes[:1], *[n for n in sizes if n % 128 == 0][-1:])):
+            continue
         wrong = [n for n in sizes if not _right_at(p, letter, n)]
         if len(wrong) < 2 or len(wrong) == len(sizes):
             continue
@@ -55,15 +59,15 @@ def tile(p: Probe) -> Found | None:
             while bad - right > 1:
                 middle = (bad + right) // 2
                 right, bad = (middle, bad) if _right_at(p, letter, middle) else (right, middle)
-            if _only_past(p, letter, right, bad):
+            if all(_right_at(p, letter, right, k) for k in range(8)) and _only_past(p, letter, right, bad):
                 says = f"right up to {letter} = {right} and wrong at every larger size"
                 return "tile-tail", f"{says}: what is past the first tile of {right} is lost"
     return None
 
 
-def _right_at(p: Probe, letter: str, n: int) -> bool:
+def _right_at(p: Probe, letter: str, n: int, k: int = 0) -> bool:
     """At numbers of both signs, and where nothing is negative, so that no rectifier hides a tail."""
-    case = p.case({letter: n}, n)
+    case = p.case({letter: n}, n + k)
     positive = {name: np.abs(a) for name, a in zip(p.row.arguments, case.args, strict=True)}
     return p.right(case) and p.right(p.at(case, **positive))
 
