@@ -58,7 +58,8 @@ def _judge(cases: "Mapping[str, list[Vector]]", implementation: Path | None) -> 
     """Prints what fails; the exit code."""
     from backprop_reference import OPERATIONS
 
-    from .frozen.judge import implementations, judged, python_name
+    from .frozen.judge import judged
+    from .named import implementations, python_name
 
     try:
         using = implementations(implementation) if implementation else OPERATIONS
