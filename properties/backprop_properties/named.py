@@ -1,5 +1,6 @@
 """Functions by name in somebody's Python file: `softmax`, `softmax_vjp`, `activation_tanh_jacobian` and so on."""
 
+import difflib
 import importlib.util
 import re
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from backprop_reference import OPERATIONS
+from backprop_reference import OPERATIONS, Operation
 
 Function = Callable[..., Any]
 SUFFIXES: Mapping[str, str] = {"forward": "", "jacobian": "_jacobian", "vjp": "_vjp"}
@@ -31,6 +32,28 @@ def python_name(operation: str) -> str:
     'backpropagation_sigmoid_identity'
     """
     return "_".join(re.findall(r"\w+", operation))
+
+
+def operation_named(name: str) -> Operation:
+    """The row of the table, or ValueError with the nearest names."""
+    if name in OPERATIONS:
+        return OPERATIONS[name]
+    family = [row for row in OPERATIONS if row.partition("[")[0] == name]
+    near = family or difflib.get_close_matches(str(name), OPERATIONS, 3)
+    raise ValueError(
+        f"unknown operation {name!r}"
+        + (f"; did you mean {', '.join(near)}?" if near else f"; there are {', '.join(OPERATIONS)}")
+    )
+
+
+def operations_named(name: str) -> list[str]:
+    """The operations that a name stands for: its own, or those of a family.
+
+    >>> operations_named("activation_tanh"), len(operations_named("two_layer_network"))
+    (['activation[tanh]'], 4)
+    """
+    found = [row for row in OPERATIONS if name in (row, row.partition("[")[0], python_name(row))]
+    return found or [operation_named(name).name]
 
 
 def implementations(path: Path) -> Mapping[str, Implementation]:

@@ -123,6 +123,18 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
     return found
 
 
+def fitting(operation: Operation, domain: Mapping[str, Any]) -> dict[str, Any]:
+    """What a domain says of an operation: its arguments, its letters, and what is said of all.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> fitting(OPERATIONS["softmax"], {"y": "one-hot", "n": 8, "masks": True})
+    {'n': 8, 'masks': True}
+    """
+    letters = {letter for core in cores(operation) for letter in core}
+    names = {*operation.arguments, "delta", *letters, "values", *PROMISES}
+    return {key: value for key, value in domain.items() if key in names}
+
+
 def _matters(promise: str, operation: Operation) -> bool:
     """Whether a promise says anything of an operation."""
     name = operation.name

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +13,11 @@ from backprop_reference import OPERATIONS
 
 from ..claims import Measure, Violation
 from ..inputs import Array, Case
+from ..named import SUFFIXES, python_name
 
 FEW = 60  # entries that are written out
+RETURNS = "every_call_returns"  # a law that only whoever started the process can judge
+WIDTH = 76  # of code
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Failure:
     `argument` is the one whose gradient or Jacobian is wrong, or "u" for the value; `times` is how many times the
     allowed error the actual one is, and `rtol` the relative tolerance that the worst entry would need. `hint` is a
     sentence where the pattern of the error tells its cause, and `cause` its short name; otherwise both are empty.
+    `options` are the level and the domain of the check, where they are not the usual ones; `source` brings the
+    functions, if they are from a file; `call` is the function that never returned, if that is what happened.
     """
 
     operation: str
@@ -40,6 +46,9 @@ class Failure:
     where: str = ""
     cause: str = ""
     hint: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    call: str = ""
 
     @property
     def rtol(self) -> float | None:
@@ -52,13 +61,25 @@ class Failure:
     @property
     def reproduction(self) -> str:
         """Python that shows the failure when pasted after the functions, to the exact bits."""
-        names = [*OPERATIONS[self.operation].arguments, "delta"]
-        lines = [f"{n} = {literal(a)}" for n, a in zip(names, [*self.case.args, self.case.delta], strict=True)]
-        special = any("frombuffer" in line for line in lines), self.dtype == "bfloat16"
-        imports = ["import base64"] * special[0] + ["import ml_dtypes"] * special[1] + ["import numpy as np"]
-        using = ", ".join(f"{kind}={name}" for kind, name in self.functions.items())
-        call = f"replay({self.operation!r}, {self.law!r}, delta, {', '.join(names[:-1])}, {using})"
-        return "\n".join([*imports, "from backprop_properties import replay", "", *lines, call])
+        names = OPERATIONS[self.operation].arguments
+        arrays = dict(zip(names, self.case.args, strict=True)) | {"delta": self.case.delta}
+        if self.call:
+            given = ["delta", *names] if self.call == "vjp" else names
+            arrays = {name: arrays[name] for name in given}
+            last = f"{self.functions[self.call]}({', '.join(given)})"
+        else:
+            using = [f"{kind}={name}" for kind, name in self.functions.items()]
+            using += [f"{key}={value!r}" for key, value in self.options.items()]
+            last = f"replay({self.operation!r}, {self.law!r}, {', '.join(['delta', *names, *using])})"
+        lines = [*(f"{name} = {literal(a)}" for name, a in arrays.items()), last]
+        imports = {
+            "import base64": any("base64" in line for line in lines),
+            "import ml_dtypes": self.dtype == "bfloat16",
+            "import numpy as np": True,
+            "from backprop_properties import replay": not self.call,
+            self.source: bool(self.source),
+        }
+        return "\n".join([*(line for line, wanted in imports.items() if wanted), "", *map(_wrapped, lines)])
 
     def to_dict(self) -> dict[str, Any]:
         """What a machine reads: numbers in decimal, and in hex where they are to be exact."""
@@ -143,7 +164,7 @@ class Report:
 
     def to_json(self) -> str:
         """The report as JSON; infinities and NaN are written as texts."""
-        return json.dumps(_finite(self.to_dict()), indent=1, ensure_ascii=False)
+        return json.dumps(finite(self.to_dict()), indent=1, ensure_ascii=False)
 
     def __str__(self) -> str:
         """The first failure whole, the others in a line each, then what was tried."""
@@ -159,6 +180,29 @@ class Report:
         if others:
             lines += ["", "also:", *(f"  {f.law.replace('_', ' ')}: {f.message}" for f in reversed(others.values()))]
         return "\n".join([*lines, "", *notes])
+
+
+def no_return(operation: str, options: Mapping[str, Any], message: str, call: Any, source: str) -> Report:
+    """The report of a check that a call ended: it crashed, exited, hung (`call`: which, and with what)."""
+    names = OPERATIONS[operation].arguments
+    args = call.args[-len(names) :]
+    delta = call.args[0] if call.kind == "vjp" else np.zeros((), args[0].dtype)
+    dtype = args[0].dtype.name
+    name = python_name(operation) + SUFFIXES[call.kind]
+    failure = Failure(
+        operation,
+        RETURNS,
+        "u" if call.kind == "forward" else "",
+        message,
+        dtype,
+        Case(operation, args, delta, ()),
+        {call.kind: name},
+        source=source and f"{source} import {name}",
+        call=call.kind,
+    )
+    tried = Checked(RETURNS, dtype, call.number, call.number, failed=True)
+    level, dtypes = options.get("level", "standard"), tuple(options.get("dtypes", ("float64",)))
+    return Report(operation, level, dtypes, options.get("seed", 0), (failure,), (tried,))
 
 
 class CheckFailed(AssertionError):
@@ -186,9 +230,25 @@ def literal(a: Array) -> str:
     return f'np.frombuffer(base64.b64decode("{data}"), {dtype}).reshape({a.shape}).copy()'
 
 
-def _finite(value: Any) -> Any:
+def _wrapped(line: str) -> str:
+    """A line of code broken after commas, which are all in parentheses; bytes stay whole.
+
+    >>> print(_wrapped("x = np.array([" + ", ".join(["0.25"] * 14) + "])"))
+    x = np.array([0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25,
+        0.25, 0.25, 0.25, 0.25])
+    """
+    lines = [""]
+    for part in [line] if "base64" in line else re.split(r"(?<=,) ", line):
+        if lines[-1] and len(lines[-1]) + len(part) >= WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {part}" if lines[-1] else part
+    return "\n".join(lines)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they are written as texts."""
     if isinstance(value, float) and not np.isfinite(value):
         return repr(value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
