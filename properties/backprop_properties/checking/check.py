@@ -88,7 +88,8 @@ def check(
     trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch)
     given = {"forward": forward, "vjp": vjp, "jacobian": jacobian}
     names = {kind: name_of(f, kind) for kind, f in given.items() if f is not None}
-    options = {key: value for key, value in (("level", level), ("domain", domain)) if value not in ("standard", None)}
+    options: dict[str, Any] = {} if level == "standard" else {"level": level}
+    options |= {"domain": dict(domain)} if domain else {}
     checks: dict[tuple[str, str], Checked] = {}
     failures: list[Failure] = []
     notes = list(trial.domain.words)

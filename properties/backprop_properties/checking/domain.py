@@ -58,9 +58,8 @@ class Domain:
         for letter, size in sizes.items():
             least = 0 if "empty" in self.promises and may_be_empty(self.operation, letter) else 1
             fits = self.sizes.get(letter, lambda _: True)
-            up = (s for s in range(max(size, least), LARGEST) if fits(s))
-            down = (s for s in range(size, least - 1, -1) if fits(s))
-            found[letter] = next(up, None) or next(down)
+            up = next((s for s in range(max(size, least), LARGEST) if fits(s)), None)
+            found[letter] = next(s for s in range(size, least - 1, -1) if fits(s)) if up is None else up
         return found
 
     def allows(self, sizes: Mapping[str, int]) -> bool:

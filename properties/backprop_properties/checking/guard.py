@@ -112,7 +112,9 @@ def _array(value: Any, what: str) -> Any:
         raise Unusable(f"{what} {_named(value)}, expected an array")
     try:
         array = np.asarray(value)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise Unusable(f"{what} {_named(value)}, which is no array: {said(error)}") from None
     if array.dtype.kind == "c" or (array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16"):
         raise Unusable(f"{what} an array of {array.dtype}, expected real numbers")
