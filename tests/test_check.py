@@ -1,8 +1,12 @@
 """`check` as its users meet it: what it takes, what it survives, what it says, and that what it says can be pasted."""
 
 import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -10,7 +14,7 @@ import numpy as np
 import pytest
 
 import backprop_properties
-from backprop_properties import check, replay
+from backprop_properties import check, each_law, replay
 from backprop_properties.checking.report import CheckFailed, Failure, Report, assignments
 from backprop_properties.faults import FAULTS
 from backprop_reference import OPERATIONS
@@ -489,6 +493,95 @@ def test_what_would_take_too_long_is_left_out_and_the_report_says_so() -> None:
 
 
 # ── In pytest ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+IN_PYTEST = """
+from pathlib import Path
+import numpy as np
+from backprop_properties import check, each_law
+
+def square(x):
+    return x * x
+
+def square_vjp(delta, x):
+    return 2 * x * delta
+
+def wrong(delta, x):
+    with Path(__file__).with_name("calls").open("a") as file:
+        file.write("call\\n")
+    return x * delta
+
+def test_in_a_line():
+    check("square", forward=square, vjp=square_vjp, max_examples=8).raise_on_failure()
+
+def test_wrong_in_a_line():
+    check("square", vjp=lambda delta, x: x * delta, max_examples=8).raise_on_failure()
+
+@each_law("square", forward=square, vjp=square_vjp, max_examples=8)
+def test_square(law):
+    law()
+
+@each_law("square", vjp=wrong, max_examples=8)
+def test_wrong(law):
+    law()
+
+@each_law("affine", vjp=lambda delta, W, x, b: (None, W.T @ delta, None), max_examples=8)
+def test_part(law):
+    law()
+"""
+
+
+def test_in_pytest_a_check_is_a_line_and_each_law_a_test_that_shares_one_check(tmp_path: Path) -> None:
+    """Under pytest-xdist, with warnings as errors; in one run, since it takes seconds."""
+    (tmp_path / "test_theirs.py").write_text(IN_PYTEST, encoding="utf-8")
+    options = ["-n", "2", "-rA", "-W", "error", "-p", "no:cacheprovider", "--dist", "loadfile", "test_theirs.py"]
+    command = [sys.executable, "-m", "pytest", *options]
+    output = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300).stdout
+    found = {
+        name: outcome for outcome, name in re.findall(r"^(PASSED|FAILED) test_theirs.py::(\S+)", output, re.MULTILINE)
+    }
+    assert (found["test_in_a_line"], found["test_wrong_in_a_line"]) == ("PASSED", "FAILED"), output
+    assert "vjp equals jax vjp fails (float64)" in output
+    laws = {"forward_equals_jax", "vjp_equals_jax_vjp", "leaves_its_inputs_alone", "nan_in_nan_out"}
+    assert laws <= {name[len("test_square[") : -1] for name in found if name.startswith("test_square[")}
+    assert {found[name] for name in found if name.startswith("test_square[")} == {"PASSED"}
+    assert (found["test_wrong[vjp_equals_jax_vjp]"], found["test_wrong[keeps_the_dtype]"]) == ("FAILED", "PASSED")
+    assert "test_wrong[forward_equals_jax]" not in found
+    assert "1 skipped" in output  # the law that needs every argument's gradient, where one is left out
+    assert "Different tests were collected" not in output
+    assert (tmp_path / "calls").read_text().count("call") < 2 * calls_of_a_check()
+
+
+def calls_of_a_check() -> int:
+    calls: list[Any] = []
+
+    def vjp(delta: Any, x: Any) -> Any:
+        calls.append(x)
+        return x * delta
+
+    check("square", vjp=vjp, max_examples=8)
+    return len(calls)
+
+
+def test_each_law_refuses_an_unknown_operation_when_tests_are_collected() -> None:
+    with pytest.raises(ValueError, match="unknown operation 'sofmax'; did you mean softmax"):
+        each_law("sofmax", vjp=softmax_vjp)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("operation", ["softmax", "affine", "squared_error"])
+def test_each_law_has_the_laws_of_the_check(operation: str, dtype: str) -> None:
+    def zero_vjp(delta: Any, *args: Any) -> Any:
+        return tuple(np.zeros_like(a) for a in args)
+
+    ids = each_law(operation, vjp=zero_vjp, dtypes=(dtype,)).kwargs["ids"]
+    assert set(ids) == {c.law for c in check(operation, vjp=zero_vjp, dtypes=(dtype,), max_examples=60).checks}
+
+
+def test_each_law_of_a_check_that_compares_nothing_fails() -> None:
+    laws = each_law("affine", vjp=lambda delta, W, x, b: (None, None, None), max_examples=8)
+    found = dict(zip(laws.kwargs["ids"], laws.args[1], strict=True))
+    with pytest.raises(CheckFailed, match="nothing was compared"):
+        found["vjp_equals_jax_vjp"]()
 
 
 def test_the_public_names_are_there() -> None:

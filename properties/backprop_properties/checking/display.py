@@ -14,6 +14,8 @@ from rich.table import Table
 from .isolation import Task
 from .run import Run
 
+SCHEMA = Path(__file__).parent / "schema.json"  # of what `as_json` gives
+
 
 @contextmanager
 def watched() -> Iterator[tuple[Callable[[int], None], Callable[[Task, Any], None]]]:
@@ -26,7 +28,8 @@ def watched() -> Iterator[tuple[Callable[[int], None], Callable[[Task, Any], Non
         TimeElapsedColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    errors = Console(stderr=True)
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         bar = progress.add_task("", total=None, wrong=0)
 
         def on_tasks(count: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..named import SUFFIXES, operation_named
 from .check import check
-from .report import CheckFailed, Report
+from .report import NUMBERS, CheckFailed, Report
 
 PREVIEW = 4  # cases: on the first ones every law is tried
 
@@ -64,7 +64,7 @@ def _holds(law: str, report: Callable[[], Report]) -> None:
     whole = report()
     failures = tuple(failure for failure in whole.failures if failure.law == law)
     checks = tuple(checked for checked in whole.checks if checked.law == law)
-    if not failures and not any(checked.entries for checked in checks) and any(c.entries for c in whole.checks):
-        pytest.skip(f"{law.replace('_', ' ')}: nothing to compare, since an argument's gradient is left out")
-    if failures or not checks:
-        raise CheckFailed(replace(whole, failures=failures, checks=checks))
+    if failures or not any(checked.entries for checked in whole.checks if checked.law in NUMBERS):
+        raise CheckFailed(replace(whole, failures=failures))
+    if not any(checked.entries for checked in checks):
+        pytest.skip(f"{law.replace('_', ' ')}: nothing to compare where a gradient is left out")

@@ -65,8 +65,9 @@ def run(
                 continue
             operations = [op for op in found.functions if (op in wanted if wanted else not _borrowed(found, op))]
             this.tasks += [Task(path, operation, timeout, memory, options) for operation in operations]
-            this.notes += [f"{path.name}: {note}" for note in _passed_over(found, wanted)]
-            if not operations:
+            if operations:
+                this.notes += [f"{path.name}: {note}" for note in _passed_over(found, wanted)]
+            else:
                 this.unusable.append(_nothing_in(path, found, wanted))
         this.tasks = _with_domains(this.tasks, domain)
         on_tasks(len(this.tasks))
