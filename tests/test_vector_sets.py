@@ -28,9 +28,9 @@ from backprop_properties.frozen.files import (
     sha256,
 )
 from backprop_properties.frozen.floats import from_text, to_hex, to_text
-from backprop_properties.frozen.judge import implementations
 from backprop_properties.frozen.notes import NOTES
 from backprop_properties.frozen.writer import write_set
+from backprop_properties.named import implementations
 from backprop_properties.vector_commands import vectors
 from backprop_reference import OPERATIONS
 

@@ -30,9 +30,10 @@ from backprop_properties.frozen.files import (
 )
 from backprop_properties.frozen.floats import from_text, rounded_up, to_hex, to_text
 from backprop_properties.frozen.integrity import examine
-from backprop_properties.frozen.judge import Implementation, judged, python_name
+from backprop_properties.frozen.judge import judged
 from backprop_properties.frozen.notes import KINDS, NOTES
 from backprop_properties.frozen.writer import as_bytes, document_of
+from backprop_properties.named import Implementation, python_name
 from backprop_reference import OPERATIONS
 
 READERS = Path(__file__).parent / "readers"

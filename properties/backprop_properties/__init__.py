@@ -3,10 +3,20 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["check", "load_vectors", "replay", "replay_batch", "replay_chain_law", "try_operation", "verify"]
+__all__ = [
+    "check",
+    "each_law",
+    "load_vectors",
+    "replay",
+    "replay_batch",
+    "replay_chain_law",
+    "try_operation",
+    "verify",
+]
 
 _HOMES = {
     "check": "checking.check",
+    "each_law": "checking.each_law",
     "load_vectors": "frozen.vectors",
     "replay": "checking.check",
     "replay_batch": "sweep",

@@ -1,4 +1,4 @@
-"""What `backprop` can do: verify, accuracy, list, show, vectors.
+"""What `backprop` can do: verify, check, accuracy, list, show, vectors.
 
 Each command imports what it needs, so that `--help` answers at once.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from .check_command import check
 from .vector_commands import vectors
 
 app = typer.Typer(
@@ -82,6 +83,9 @@ def verify(
     if "interrupted" in report.notes:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(0 if report.passed else 1)
+
+
+app.command()(check)
 
 
 @app.command()

@@ -45,14 +45,15 @@ def keeps_the_dtype(p: Point) -> Claims:
 def leaves_its_inputs_alone(p: Point) -> Claims:
     """Nothing is written to an argument, and no result shares memory with one, or with another result."""
     for name, f, args in _calls(p):
+        names = p.operation.arguments if len(args) == len(p.args) else ("delta", *p.operation.arguments)
         before = [a.tobytes() for a in args]
         results = [np.asarray(r) for r in f(*args)]
-        written = [i for i, (a, b) in enumerate(zip(args, before, strict=True)) if a.tobytes() != b]
-        yield Holds(name, not written, f"{name} wrote to its argument {written}")
+        written = [n for n, a, b in zip(names, args, before, strict=True) if a.tobytes() != b]
+        yield Holds(name, not written, f"{name} wrote to its argument {', '.join(written)}")
         if "aliasing" not in p.promises:
             continue
-        shared = [i for r in results for i, a in enumerate(args) if np.may_share_memory(r, a)]
-        yield Holds(name, not shared, f"a result of {name} shares memory with its argument {shared}")
+        shared = [n for r in results for n, a in zip(names, args, strict=True) if np.may_share_memory(r, a)]
+        yield Holds(name, not shared, f"a result of {name} shares memory with its argument {', '.join(shared)}")
         twins = any(np.may_share_memory(r, s) for k, r in enumerate(results) for s in results[:k])
         yield Holds(name, not twins, f"two results of {name} share memory")
 

@@ -71,7 +71,8 @@ def _judge(cases: "Mapping[str, list[Vector]]", implementation: Path | None, tim
     """Prints what fails; the exit code."""
     from backprop_reference import OPERATIONS
 
-    from .frozen.judge import implementations, judged, limited, python_name
+    from .frozen.judge import judged, limited
+    from .named import implementations, python_name
 
     try:
         with limited(6 * timeout if implementation else 0):

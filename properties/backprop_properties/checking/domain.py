@@ -58,9 +58,8 @@ class Domain:
         for letter, size in sizes.items():
             least = 0 if "empty" in self.promises and may_be_empty(self.operation, letter) else 1
             fits = self.sizes.get(letter, lambda _: True)
-            up = (s for s in range(max(size, least), LARGEST) if fits(s))
-            down = (s for s in range(size, least - 1, -1) if fits(s))
-            found[letter] = next(up, None) or next(down)
+            up = next((s for s in range(max(size, least), LARGEST) if fits(s)), None)
+            found[letter] = next(s for s in range(size, least - 1, -1) if fits(s)) if up is None else up
         return found
 
     def allows(self, sizes: Mapping[str, int]) -> bool:
@@ -121,6 +120,18 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
         except StopIteration:
             raise ValueError(f"{operation.name}: domain[{letter!r}] = {given[letter]!r} leaves no size") from None
     return found
+
+
+def fitting(operation: Operation, domain: Mapping[str, Any]) -> dict[str, Any]:
+    """What a domain says of an operation: its arguments, its letters, and what is said of all.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> fitting(OPERATIONS["softmax"], {"y": "one-hot", "n": 8, "masks": True})
+    {'n': 8, 'masks': True}
+    """
+    letters = {letter for core in cores(operation) for letter in core}
+    names = {*operation.arguments, "delta", *letters, "values", *PROMISES}
+    return {key: value for key, value in domain.items() if key in names}
 
 
 def _matters(promise: str, operation: Operation) -> bool:

@@ -1,9 +1,11 @@
 """Somebody's functions, called so that what they return becomes arrays, or one clear line of what is wrong with it."""
 
 import inspect
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,14 +44,54 @@ def guarded(
     return replace(operation, forward=forward and value, vjp=vjp and cotangents, jacobian=jacobian and jacobians)
 
 
+def name_of(f: Function, kind: str) -> str:
+    """What a function is called in code that uses it: its own name, if it has one.
+
+    >>> name_of(len, "vjp"), name_of(lambda x: x, "vjp")
+    ('len', 'vjp')
+    """
+    name = getattr(f, "__name__", None)
+    return name if isinstance(name, str) and name.isidentifier() else kind
+
+
 def _called(f: Function | None, what: str, args: Sequence[Any]) -> Any:
     assert f is not None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a right result may come with an overflow on the way
             return f(*map(np.asarray, args))  # a number as an array of no axes
+    except KeyboardInterrupt:
+        raise
     except SystemExit as error:
         raise Unusable(f"{what} called exit({error.code!r})") from None
+    except BaseException as error:
+        raise Unusable(f"{what} raised {said(error)}{_line(error, f)}") from None
+
+
+def said(error: BaseException) -> str:
+    """An exception in one line, whatever its text does.
+
+    >>> said(ValueError("no\\nluck"))
+    'ValueError: no luck'
+    """
+    try:
+        text = printable(str(error))
+    except Exception as worse:
+        text = f"(its text raises {type(worse).__name__})"
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A text in one line, without characters that terminals obey and XML forbids."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def _line(error: BaseException, f: Function) -> str:
+    """At which line of the function's file it was raised."""
+    code = getattr(inspect.unwrap(f), "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
+    return f" (line {lines[-1]} of {Path(code.co_filename).name})" if lines else ""
 
 
 def _each(result: Any, names: Sequence[str], what: str) -> Sequence[Any]:
@@ -70,8 +112,10 @@ def _array(value: Any, what: str) -> Any:
         raise Unusable(f"{what} {_named(value)}, expected an array")
     try:
         array = np.asarray(value)
-    except Exception as error:
-        raise Unusable(f"{what} {_named(value)}, which is no array: {error}") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise Unusable(f"{what} {_named(value)}, which is no array: {said(error)}") from None
     if array.dtype.kind == "c" or (array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16"):
         raise Unusable(f"{what} an array of {array.dtype}, expected real numbers")
     return array

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +13,12 @@ from backprop_reference import OPERATIONS
 
 from ..claims import Measure, Violation
 from ..inputs import Array, Case
+from ..named import SUFFIXES, python_name
 
-FEW = 60  # entries that are written out
+FEW, FEW_OTHERS = 60, 20  # entries that are written out, and those of a long array that differ from the others
+NUMBERS = ("forward_equals_jax", "vjp_equals_jax_vjp", "jacobian_equals_jacrev")  # laws that compare with the truth
+RETURNS = "every_call_returns"  # a law that only whoever started the process can judge
+WIDTH = 76  # of code
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Failure:
     `argument` is the one whose gradient or Jacobian is wrong, or "u" for the value; `times` is how many times the
     allowed error the actual one is, and `rtol` the relative tolerance that the worst entry would need. `hint` is a
     sentence where the pattern of the error tells its cause, and `cause` its short name; otherwise both are empty.
+    `options` are the level and the domain of the check, where they are not the usual ones; `source` brings the
+    functions, if they are from a file; `call` is the function that never returned, if that is what happened.
     """
 
     operation: str
@@ -40,6 +47,9 @@ class Failure:
     where: str = ""
     cause: str = ""
     hint: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    call: str = ""
 
     @property
     def rtol(self) -> float | None:
@@ -52,13 +62,25 @@ class Failure:
     @property
     def reproduction(self) -> str:
         """Python that shows the failure when pasted after the functions, to the exact bits."""
-        names = [*OPERATIONS[self.operation].arguments, "delta"]
-        lines = [f"{n} = {literal(a)}" for n, a in zip(names, [*self.case.args, self.case.delta], strict=True)]
-        special = any("frombuffer" in line for line in lines), self.dtype == "bfloat16"
-        imports = ["import base64"] * special[0] + ["import ml_dtypes"] * special[1] + ["import numpy as np"]
-        using = ", ".join(f"{kind}={name}" for kind, name in self.functions.items())
-        call = f"replay({self.operation!r}, {self.law!r}, delta, {', '.join(names[:-1])}, {using})"
-        return "\n".join([*imports, "from backprop_properties import replay", "", *lines, call])
+        names = OPERATIONS[self.operation].arguments
+        arrays = dict(zip(names, self.case.args, strict=True)) | {"delta": self.case.delta}
+        if self.call:
+            given = ["delta", *names] if self.call == "vjp" else names
+            arrays = {name: arrays[name] for name in given}
+            last = f"{self.functions[self.call]}({', '.join(given)})"
+        else:
+            using = [f"{kind}={name}" for kind, name in self.functions.items()]
+            using += [f"{key}={value!r}" for key, value in self.options.items()]
+            last = f"replay({self.operation!r}, {self.law!r}, {', '.join(['delta', *names, *using])})"
+        lines = [*(line for name, a in arrays.items() for line in assignments(name, a)), last]
+        imports = {
+            "import base64": any("base64" in line for line in lines),
+            "import ml_dtypes": self.dtype == "bfloat16",
+            "import numpy as np": True,
+            "from backprop_properties import replay": not self.call,
+            self.source: bool(self.source),
+        }
+        return "\n".join([*(line for line, wanted in imports.items() if wanted), "", *map(_wrapped, lines)])
 
     def to_dict(self) -> dict[str, Any]:
         """What a machine reads: numbers in decimal, and in hex where they are to be exact."""
@@ -120,8 +142,8 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """No law fails, and something was compared."""
-        return not self.failures and any(checked.entries for checked in self.checks)
+        """No law fails, and some number was compared with the right one."""
+        return not self.failures and any(checked.entries for checked in self.checks if checked.law in NUMBERS)
 
     def __bool__(self) -> bool:
         return self.passed
@@ -143,7 +165,7 @@ class Report:
 
     def to_json(self) -> str:
         """The report as JSON; infinities and NaN are written as texts."""
-        return json.dumps(_finite(self.to_dict()), indent=1, ensure_ascii=False)
+        return json.dumps(finite(self.to_dict()), indent=1, ensure_ascii=False)
 
     def __str__(self) -> str:
         """The first failure whole, the others in a line each, then what was tried."""
@@ -161,6 +183,29 @@ class Report:
         return "\n".join([*lines, "", *notes])
 
 
+def no_return(operation: str, options: Mapping[str, Any], message: str, call: Any, source: str) -> Report:
+    """The report of a check that a call ended: it crashed, exited, hung (`call`: which, and with what)."""
+    names = OPERATIONS[operation].arguments
+    args = call.args[-len(names) :]
+    delta = call.args[0] if call.kind == "vjp" else np.zeros((), args[0].dtype)
+    dtype = args[0].dtype.name
+    name = python_name(operation) + SUFFIXES[call.kind]
+    failure = Failure(
+        operation,
+        RETURNS,
+        "u" if call.kind == "forward" else "",
+        message,
+        dtype,
+        Case(operation, args, delta, ()),
+        {call.kind: name},
+        source=source and f"{source} import {name}",
+        call=call.kind,
+    )
+    tried = Checked(RETURNS, dtype, call.number, call.number, failed=True)
+    level, dtypes = options.get("level", "standard"), tuple(options.get("dtypes", ("float64",)))
+    return Report(operation, level, dtypes, options.get("seed", 0), (failure,), (tried,))
+
+
 class CheckFailed(AssertionError):
     """An implementation broke a law; `report` is the whole report, `failures` what failed."""
 
@@ -169,26 +214,54 @@ class CheckFailed(AssertionError):
         self.report, self.failures = report, report.failures
 
 
-def literal(a: Array) -> str:
-    """An array as Python source, to the bit; a long one as its bytes, or as zeros with a few entries set.
+def assignments(name: str, a: Array) -> list[str]:
+    """Code that makes an array, to the bit: its entries, or a long one as the few that differ, or as its bytes.
 
-    >>> literal(np.array([0.1, np.inf], np.float32))
-    'np.array([0.10000000149011612, np.inf], np.float32)'
+    >>> assignments("x", np.array([0.1, np.inf], np.float32))
+    ['x = np.array([0.10000000149011612, np.inf], np.float32)']
+    >>> assignments("x", np.where(np.arange(99) == 70, 2.0, 1.0))
+    ['x = np.full((99,), 1.0, np.float64)', 'x[70] = 2.0']
     """
     dtype = "ml_dtypes.bfloat16" if a.dtype.name == "bfloat16" else f"np.{a.dtype.name}"
+    if not a.size:
+        return [f"{name} = np.zeros({a.shape}, {dtype})"]
     if a.size <= FEW:
-        text = repr(a.astype(np.float64).tolist()).replace("inf", "np.inf").replace("nan", "np.nan")
-        return f"np.array({text}, {dtype})"
-    first = a.ravel()[:1]
-    if (a == first).all() and np.isfinite(first.astype(np.float64)).all():
-        return f"np.full({a.shape}, {float(first[0])!r}, {dtype})"
-    data = base64.b64encode(a.tobytes()).decode()
-    return f'np.frombuffer(base64.b64decode("{data}"), {dtype}).reshape({a.shape}).copy()'
+        return [f"{name} = np.array({_python(a.astype(np.float64).tolist())}, {dtype})"]
+    bits = np.ascontiguousarray(a).view(f"u{a.dtype.itemsize}")  # 0.0 and -0.0 are not the same
+    values, counts = np.unique(bits, return_counts=True)
+    usual = values[np.argmax(counts)]
+    others = np.argwhere(bits != usual).tolist()
+    if len(others) > FEW_OTHERS:
+        data = base64.b64encode(a.tobytes()).decode()
+        return [f'{name} = np.frombuffer(base64.b64decode("{data}"), {dtype}).reshape({a.shape}).copy()']
+    full = _python(float(usual.view(a.dtype)))
+    changed = [f"{name}{index} = {_python(float(a[tuple(index)]))}" for index in others]
+    return [f"{name} = np.full({a.shape}, {full}, {dtype})", *changed]
 
 
-def _finite(value: Any) -> Any:
+def _python(numbers: Any) -> str:
+    return repr(numbers).replace("inf", "np.inf").replace("nan", "np.nan")
+
+
+def _wrapped(line: str) -> str:
+    """A line of code broken after commas, which are all in parentheses; bytes stay whole.
+
+    >>> print(_wrapped("x = np.array([" + ", ".join(["0.25"] * 14) + "])"))
+    x = np.array([0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25,
+        0.25, 0.25, 0.25, 0.25])
+    """
+    lines = [""]
+    for part in [line] if "base64" in line else re.split(r"(?<=,) ", line):
+        if lines[-1] and len(lines[-1]) + len(part) >= WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {part}" if lines[-1] else part
+    return "\n".join(lines)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they are written as texts."""
     if isinstance(value, float) and not np.isfinite(value):
         return repr(value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -51,7 +51,7 @@ def _smaller(domain: Domain, case: Case) -> Iterator[Case]:
     sizes = sizes_of(domain.operation, case)
     for letter, size in sizes.items():
         for less in sorted({1, 2, 3, 4, 5, 6, *TAILS, size // 2, size - 1}):
-            if less < size and domain.allows({**sizes, letter: less}):
+            if 0 <= less < size and domain.allows({**sizes, letter: less}):
                 yield _cut(domain, case, letter, less)
 
 

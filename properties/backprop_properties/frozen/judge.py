@@ -1,31 +1,17 @@
 """An implementation against frozen cases: the reference's, or one found by name in somebody's file."""
 
-import importlib.util
-import re
 import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from backprop_reference import OPERATIONS, Operation
 
+from ..named import Function, Implementation
 from .vectors import Expected, Vector
-
-Function = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Implementation:
-    """Functions of an operation; those that are not there are not judged."""
-
-    forward: Function | None = None
-    jacobian: Function | None = None
-    vjp: Function | None = None
 
 
 @dataclass(frozen=True)
@@ -158,51 +144,3 @@ def _compare(what: str, expected: Expected, got: Any, dtype: np.dtype[Any]) -> N
             f"{what}{index} is {float(array[worst])!r}, expected {float(expected.expected[worst])!r}: "
             f"off by {units[worst]:.4g} eps of {expected.condition[worst]:.3g}, allowed {expected.tolerance:g}"
         )
-
-
-# ── Somebody's file ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def python_name(operation: str) -> str:
-    """What functions of an operation are called in a file.
-
-    >>> python_name("backpropagation[sigmoid,identity]")
-    'backpropagation_sigmoid_identity'
-    """
-    return "_".join(re.findall(r"\w+", operation))
-
-
-def implementations(path: Path) -> Mapping[str, Implementation]:
-    """The implementations in a Python file, by operation: `softmax`, `softmax_vjp`, `softmax_jacobian` and so on.
-
-    Runs the file, as `python FILE.py` would: it may import what lies beside it. Whatever it raises comes as it is, but
-    for `SystemExit`, which is a RuntimeError here.
-    """
-    spec = importlib.util.spec_from_file_location(f"implementation_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except SystemExit as stopped:
-        raise RuntimeError(f"{path.name} called sys.exit({stopped.code})") from None
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    return found_in(vars(module))
-
-
-def found_in(names: Mapping[str, Any]) -> Mapping[str, Implementation]:
-    """The implementations among names.
-
-    >>> list(found_in({"softmax_vjp": len, "activation_tanh": len, "np": np, "softmax": 3}))
-    ['activation[tanh]', 'softmax']
-    """
-    found = {}
-    for operation in OPERATIONS:
-        functions = [names.get(python_name(operation) + suffix) for suffix in ("", "_jacobian", "_vjp")]
-        callables = [function if callable(function) else None for function in functions]
-        if any(callables):
-            found[operation] = Implementation(*callables)
-    return found

@@ -1,0 +1,108 @@
+"""What `backprop check` does: finds functions by name in files, has each operation checked, says what is wrong."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+errors = Console(stderr=True, style="red", highlight=False, markup=False, soft_wrap=True)
+remarks = Console(stderr=True, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Python files with your functions.", metavar="FILE.py…")],
+    operation: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these, separated by commas; `activation` means every activation[…].", metavar="NAMES"),
+    ] = None,
+    level: Annotated[
+        str, typer.Option(help="standard: as careful frameworks; strict: as the reference.", metavar="LEVEL")
+    ] = "standard",
+    dtype: Annotated[
+        str, typer.Option(help="Of float64, float32, float16 and bfloat16, separated by commas.", metavar="DTYPES")
+    ] = "float64",
+    domain: Annotated[
+        list[str] | None,
+        typer.Option(help='What is not promised (y=one-hot, n="multiple of 8") or is (masks); may be given again.'),
+    ] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="They take leading batch axes, too.")] = False,
+    max_examples: Annotated[
+        int, typer.Option("--examples", "--max-examples", min=1, help="Cases for each operation.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds try other numbers.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for each operation.")] = 60,
+    memory: Annotated[int, typer.Option(min=64, help="Megabytes that an operation may ask for (on Linux).")] = 4096,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; one a core, if not given.")] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", help="Write the reports here; - is standard output.", metavar="FILE")
+    ] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", help="Write them here as JUnit XML, one test a law.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Is your backward pass right? Checks the functions in a file of yours.
+
+    They are found by name: softmax(x), softmax_vjp(delta, x), softmax_jacobian(x), activation_tanh_vjp(delta, W, x, b)
+    and so on, in any number (`backprop list` shows all). Each operation is checked in a process of its own: one that
+    crashes, exits, hangs or eats memory has failed, and the rest goes on.
+
+    Exit code 0: all are right; 1: something is wrong; 2: nothing could be checked, and one line says why.
+
+    \b
+    backprop check mine.py
+    backprop check mine.py --operation softmax --dtype float32,float16
+    backprop check kernels.py --domain y=one-hot --domain n="multiple of 8"
+    """
+    from .checking.display import as_json, print_run, watched, write_junit
+    from .checking.run import run
+    from .commands import split_names
+
+    for file in (json_file if json_file != "-" else None, junit_file):
+        if file is not None and not Path(file).parent.is_dir():
+            raise _unusable(f"there is no folder {Path(file).parent}")
+    names = [name for text in operation or () for name in split_names(text)]
+    options = {"level": level, "dtypes": tuple(split_names(dtype)), "batch": batch}
+    options |= {"max_examples": max_examples, "seed": seed}
+    try:
+        with watched() as (on_tasks, on_report):
+            done = run(
+                [file.resolve() for file in files],
+                names,
+                options,
+                dict(map(_promise, domain or ())),
+                timeout=timeout,
+                memory=memory,
+                jobs=jobs,
+                on_tasks=on_tasks,
+                on_report=on_report,
+            )
+    except ValueError as error:
+        raise _unusable(str(error)) from None
+    for message in done.unusable:
+        errors.print(f"backprop: {message}")
+    for note in done.notes:
+        remarks.print(f"note: {note}")
+    print_run(done, Console(highlight=False, stderr=json_file == "-"))
+    if json_file == "-":
+        print(as_json(done))
+    elif json_file is not None:
+        Path(json_file).write_text(as_json(done) + "\n", encoding="utf-8")
+    if junit_file is not None:
+        write_junit(done, junit_file)
+    raise typer.Exit(done.exit_code)
+
+
+def _unusable(message: str) -> typer.Exit:
+    errors.print(f"backprop: {message}")
+    return typer.Exit(2)
+
+
+def _promise(text: str) -> tuple[str, Any]:
+    """`y=one-hot` as a key and its value; a word alone is asked for.
+
+    >>> _promise("y=one-hot"), _promise("masks"), _promise("kinks=false")
+    (('y', 'one-hot'), ('masks', True), ('kinks', False))
+    """
+    key, _, value = (part.strip() for part in text.partition("="))
+    return key, {"": True, "true": True, "false": False}.get(value.lower(), value)

@@ -1,0 +1,70 @@
+"""A check as tests of pytest: one test id a law."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from ..named import SUFFIXES, operation_named
+from .check import check
+from .report import NUMBERS, CheckFailed, Report
+
+PREVIEW = 4  # cases: on the first ones every law is tried
+
+
+def each_law(operation: str, **how: Any) -> Any:
+    """Parametrises a test by the laws of a check, which runs once, when the first of them is asked for.
+
+    The arguments are those of `check`. Above `def test_softmax(law): law()` it gives the tests
+    `test_softmax[forward_equals_jax]`, `test_softmax[vjp_equals_jax_vjp]` and so on; `law()` raises `CheckFailed`, with
+    what that law has found. The ids depend on the arguments alone, never on what the functions do.
+
+    >>> mark = each_law("square", vjp=lambda delta, x: delta * x)
+    >>> laws = dict(zip(mark.kwargs["ids"], mark.args[1]))
+    >>> laws["keeps_the_dtype"]()
+    >>> laws["vjp_equals_jax_vjp"]()
+    Traceback (most recent call last):
+    backprop_properties.checking.report.CheckFailed: square (standard, float64, seed 0): WRONG, 1 law fails...
+    """
+    import pytest
+
+    laws = _laws(operation, **how)
+    report = cache(lambda: check(operation, **how))
+    return pytest.mark.parametrize("law", [partial(_holds, law, report) for law in laws], ids=laws)
+
+
+def _laws(operation: str, **how: Any) -> list[str]:
+    """The laws that have something to say of such functions: those by which the reference's own would be judged."""
+    row = operation_named(operation)
+    standing_in = {kind: _rounded(getattr(row, kind)) for kind in SUFFIXES if how.get(kind) is not None}
+    few = min(how.get("max_examples", PREVIEW), PREVIEW * len(how.get("dtypes", ("float64",))))
+    preview = check(operation, **{**how, **standing_in, "max_examples": few})
+    return list(dict.fromkeys(checked.law for checked in preview.checks if checked.entries))
+
+
+def _rounded(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the reference in whatever dtype its arguments have."""
+
+    def array(result: Any, dtype: Any) -> Any:
+        return np.asarray(result.todense() if hasattr(result, "todense") else result, dtype)
+
+    def call(*args: Any) -> Any:
+        results, dtype = f(*(np.asarray(a, np.float64) for a in args)), args[0].dtype
+        return tuple(array(r, dtype) for r in results) if isinstance(results, tuple) else array(results, dtype)
+
+    return call
+
+
+def _holds(law: str, report: Callable[[], Report]) -> None:
+    __tracebackhide__ = True  # pytest shows the report and not this frame
+    import pytest
+
+    whole = report()
+    failures = tuple(failure for failure in whole.failures if failure.law == law)
+    checks = tuple(checked for checked in whole.checks if checked.law == law)
+    if failures or not any(checked.entries for checked in whole.checks if checked.law in NUMBERS):
+        raise CheckFailed(replace(whole, failures=failures))
+    if not any(checked.entries for checked in checks):
+        pytest.skip(f"{law.replace('_', ' ')}: nothing to compare where a gradient is left out")

@@ -1,0 +1,133 @@
+"""A process that runs somebody's file: it lists what is in there, or checks one operation of it.
+
+Before each call of a function it writes down what it is about to do, so that the process that started it
+(`isolation.Worker`) can tell which call it was that never came back.
+"""
+
+import faulthandler
+import functools
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..named import SUFFIXES, found_in, module_of, python_name
+from .guard import said
+from .isolation import DONE, RUNNING, Call, Found, Task, Unusable
+
+
+def main(folder: Path) -> None:
+    """Runs the task, and ends the process without waiting for whatever somebody's code has left behind."""
+    trace = (folder / "trace").open("w")
+    faulthandler.enable(trace, all_threads=False)
+    sys.dont_write_bytecode = True  # nothing is left beside somebody's file
+    task: Task = pickle.loads((folder / "task").read_bytes())
+    if hasattr(signal, "alarm"):
+        signal.alarm(int(task.timeout) + 30)  # should nobody be there any more to stop this process
+    sys.path.insert(0, str(task.path.parent))
+    try:
+        result = listed(task.path) if task.operation is None else checked(task, folder / "call")
+    except _NotImported as error:
+        result = Unusable(error.args[0])
+    partial = folder / "partial"
+    partial.write_bytes(pickle.dumps(result))
+    partial.rename(folder / "result")
+    os._exit(0)
+
+
+class _NotImported(Exception):
+    """The file could not be run; the message says why, and at which of its lines."""
+
+
+def listed(path: Path) -> Found:
+    """What is in a file."""
+    module = _module(path)
+    found = {
+        operation: tuple(kind for kind in SUFFIXES if getattr(functions, kind) is not None)
+        for operation, functions in found_in(vars(module)).items()
+    }
+    names = tuple(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
+    own = frozenset(name for name in names if getattr(vars(module)[name], "__module__", None) == module.__name__)
+    return Found(found, own, names)
+
+
+def checked(task: Task, diary: Path) -> Any:
+    """The report of one operation, or why there is none."""
+    from .check import check
+
+    functions = found_in(vars(_module(task.path)))[task.operation]
+    limit_memory(task.memory)
+    names = {kind: python_name(task.operation) + suffix for kind, suffix in SUFFIXES.items()}
+    with diary.open("wb", buffering=0) as file:
+        watched = {
+            kind: _watched(getattr(functions, kind), kind, name, file)
+            for kind, name in names.items()
+            if getattr(functions, kind) is not None
+        }
+        try:
+            report = check(task.operation, **watched, **task.options)
+        except (ValueError, TypeError) as error:
+            return Unusable(str(error))
+    source = f"from {task.path.stem} import {', '.join(names[kind] for kind in watched)}"
+    return replace(report, failures=tuple(replace(failure, source=source) for failure in report.failures))
+
+
+def _watched(function: Callable[..., Any], kind: str, name: str, diary: BinaryIO) -> Callable[..., Any]:
+    """The function, which writes down each call before it is made, and that it is over."""
+    number = 0
+
+    def write(text: bytes) -> None:
+        diary.seek(0)
+        diary.write(text)
+
+    @functools.wraps(function, updated=())
+    def call(*args: Any) -> Any:
+        nonlocal number
+        number += 1
+        write(RUNNING + pickle.dumps(Call(kind, number, time.time(), args)))
+        try:
+            return function(*args)
+        finally:
+            write(DONE)
+
+    call.__name__ = name  # in the file, whatever the function thinks it is called
+    return call
+
+
+def _module(path: Path) -> Any:
+    try:
+        return module_of(path)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error.msg}" if isinstance(error, SyntaxError) else said(error)
+        raise _NotImported(f"{path.name} can't be imported{_line(error, path)}: {message}") from None
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """At which line of a file an error came up."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f", line {error.lineno}"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def limit_memory(megabytes: int | None) -> bool:
+    """Lets this process ask for so much more memory than it has; False where a system has no such limit.
+
+    Counted is what a process may write to, and not address space, of which a driver may reserve any amount.
+    """
+    if megabytes is None or not sys.platform.startswith("linux"):
+        return False
+    import resource
+
+    status = Path("/proc/self/status").read_text()
+    now = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData"))
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = now + (megabytes << 20)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if most < 0 else min(limit, most), most))
+    return True

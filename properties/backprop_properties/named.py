@@ -1,0 +1,98 @@
+"""Functions by name in somebody's Python file: `softmax`, `softmax_vjp`, `activation_tanh_jacobian` and so on."""
+
+import difflib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from backprop_reference import OPERATIONS, Operation
+
+Function = Callable[..., Any]
+SUFFIXES: Mapping[str, str] = {"forward": "", "jacobian": "_jacobian", "vjp": "_vjp"}
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """Functions of an operation; those that are not there are not judged."""
+
+    forward: Function | None = None
+    jacobian: Function | None = None
+    vjp: Function | None = None
+
+
+def python_name(operation: str) -> str:
+    """What functions of an operation are called in a file.
+
+    >>> python_name("backpropagation[sigmoid,identity]")
+    'backpropagation_sigmoid_identity'
+    """
+    return "_".join(re.findall(r"\w+", operation))
+
+
+def operation_named(name: str) -> Operation:
+    """The row of the table, or ValueError with the nearest names."""
+    if name in OPERATIONS:
+        return OPERATIONS[name]
+    family = [row for row in OPERATIONS if row.partition("[")[0] == name]
+    near = family or difflib.get_close_matches(str(name), OPERATIONS, 3)
+    raise ValueError(
+        f"unknown operation {name!r}"
+        + (f"; did you mean {', '.join(near)}?" if near else f"; there are {', '.join(OPERATIONS)}")
+    )
+
+
+def operations_named(name: str) -> list[str]:
+    """The operations that a name stands for: its own, or those of a family.
+
+    >>> operations_named("activation_tanh"), len(operations_named("two_layer_network"))
+    (['activation[tanh]'], 4)
+    """
+    found = [row for row in OPERATIONS if name in (row, row.partition("[")[0], python_name(row))]
+    return found or [operation_named(name).name]
+
+
+def implementations(path: Path) -> Mapping[str, Implementation]:
+    """The implementations in a Python file, by operation; runs the file, as `module_of` does."""
+    return found_in(vars(module_of(path)))
+
+
+def found_in(names: Mapping[str, Any]) -> Mapping[str, Implementation]:
+    """The implementations among names.
+
+    >>> list(found_in({"softmax_vjp": len, "activation_tanh": len, "re": re, "softmax": 3}))
+    ['activation[tanh]', 'softmax']
+    """
+    found = {}
+    for operation in OPERATIONS:
+        functions = {kind: names.get(python_name(operation) + suffix) for kind, suffix in SUFFIXES.items()}
+        callables = {kind: function for kind, function in functions.items() if callable(function)}
+        if callables:
+            found[operation] = Implementation(**callables)
+    return found
+
+
+def module_of(path: Path) -> ModuleType:
+    """A Python file, run as `python FILE.py` would: it may import what lies beside it.
+
+    Whatever it raises comes as it is, but for `SystemExit`, which is a RuntimeError here.
+    """
+    spec = importlib.util.spec_from_file_location(f"implementation_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    except SystemExit as stopped:
+        raise RuntimeError(f"{path.name} called sys.exit({stopped.code})") from None
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+    return module
