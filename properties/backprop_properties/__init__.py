@@ -3,10 +3,23 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["check", "load_vectors", "replay", "replay_chain_law", "try_operation", "verify"]
+__all__ = [
+    "check",
+    "from_autograd",
+    "from_jax",
+    "from_torch",
+    "load_vectors",
+    "replay",
+    "replay_chain_law",
+    "try_operation",
+    "verify",
+]
 
 _HOMES = {
     "check": "checking.check",
+    "from_autograd": "checking.adapters",
+    "from_jax": "checking.adapters",
+    "from_torch": "checking.adapters",
     "load_vectors": "frozen.vectors",
     "replay": "checking.check",
     "replay_chain_law": "trial",

@@ -202,7 +202,7 @@ def _tried(
             continue
         case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=trial.level == "standard")
         wanted = [law for law in trial.laws if law not in failed and (law in ALWAYS or _all_laws(planned, k))]
-        with _Cost(costs, size, measure=size > 1_000):
+        with _Cost(costs, size, measure=size > 200):
             for law, _, found in trial.violations(case, wanted):
                 if isinstance(found, Violation):
                     failed[law] = found, case
@@ -261,8 +261,8 @@ class _Cost:
         if self.measure:
             seconds, (_, peak) = time.perf_counter() - self.started, tracemalloc.get_traced_memory()
             tracemalloc.stop()
-            before = self.costs.get(self.size, (0.0, 0))
-            self.costs[self.size] = max(before[0], seconds), max(before[1], peak)
+            before = self.costs.get(self.size, (seconds, 0))  # the first call may have more to do than later ones
+            self.costs[self.size] = min(before[0], seconds), max(before[1], peak)
 
 
 def _affordable(costs: Mapping[int, tuple[float, int]], size: int) -> bool:
