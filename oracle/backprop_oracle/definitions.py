@@ -1,4 +1,5 @@
-"""Each forward once, as the slides define it, in `jax.numpy`; derivatives are JAX's business, none is written here.
+"""Each forward once, as the slides define it, in `jax.numpy`; derivatives are JAX's business, none is written here,
+but one of a formula that frameworks use, to know what rounding does to it.
 
 `DEFINITIONS` has one function for each row of the reference's table, of the same arguments, for a single example.
 Two things are said with care, since a definition must be computable before it can be differentiated: the softmax
@@ -9,6 +10,7 @@ argument at which it would overflow.
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -81,9 +83,17 @@ def softmax_cross_entropy(log_s: Callable[[Array], Array], x: Array, y: Array) -
 # ── What frameworks write instead, where rounding, or a cut-off, may do more to it ──────────────────────────────────
 
 
+@jax.custom_jvp
 def log_sum_exp(x: Array) -> Array:
     largest = lax.stop_gradient(jnp.max(x))
     return largest + jnp.log(jnp.sum(jnp.exp(x - largest)))
+
+
+@log_sum_exp.defjvp
+def _from_the_output(x: tuple[Array], t: tuple[Array]) -> tuple[Array, Array]:
+    """The derivative of PyTorch and autograd: the softmax as exp(x − u), with u already rounded."""
+    u = log_sum_exp(*x)
+    return u, jnp.dot(jnp.exp(x[0] - u), t[0])
 
 
 USUAL: dict[str, Callable[[Array], Array]] = {

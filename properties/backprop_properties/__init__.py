@@ -6,6 +6,9 @@ from typing import Any
 __all__ = [
     "check",
     "each_law",
+    "from_autograd",
+    "from_jax",
+    "from_torch",
     "load_vectors",
     "replay",
     "replay_batch",
@@ -17,6 +20,9 @@ __all__ = [
 _HOMES = {
     "check": "checking.check",
     "each_law": "checking.each_law",
+    "from_autograd": "checking.adapters",
+    "from_jax": "checking.adapters",
+    "from_torch": "checking.adapters",
     "load_vectors": "frozen.vectors",
     "replay": "checking.check",
     "replay_batch": "sweep",

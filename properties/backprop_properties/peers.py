@@ -1,8 +1,8 @@
-"""What other libraries say to the same inputs: JAX, PyTorch and SciPy as a user would call them.
+"""What other libraries say to the same inputs: JAX, PyTorch, autograd and SciPy as a user would call them.
 
 A peer is an `Implementation`: a forward, a Jacobian and a vjp, each with NumPy arrays in and out, for one operation.
 Losses and activations are the libraries' own (`jax.nn.log_softmax`, `torch.nn.functional.gelu`, `scipy.special.expit`);
-what no library has by name is put together from them as on the slides. PyTorch and SciPy are used where installed.
+what no library has by name is put together from them as on the slides. All but JAX are used where installed.
 """
 
 import warnings
@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .checking.adapters import array, from_torch, tensor
 
 Function = Callable[..., Any]
 
@@ -73,13 +75,10 @@ class Library(NamedTuple):
 # ── JAX ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@cache
-def jax_implementation(name: str) -> Implementation:
-    """JAX, compiled: `jax.nn` and `jax.numpy`, `jax.vjp` and `jax.jacrev`."""
+def jax_function(name: str) -> Function:
+    """An operation of JAX arrays: `jax.nn` and `jax.numpy`."""
     import jax
     import jax.numpy as jnp
-
-    from backprop_oracle import autodiff  # noqa: F401 - sets JAX up for float64
 
     functions = {
         **{h: getattr(jnp, h) for h in ("exp", "log", "reciprocal", "tanh", "square")},
@@ -89,7 +88,17 @@ def jax_implementation(name: str) -> Implementation:
         "gelu": partial(jax.nn.gelu, approximate=False),
         "gelu_tanh": partial(jax.nn.gelu, approximate=True),
     }
-    f = Library(functions, jax.nn.softmax, jax.nn.log_softmax).operation(name)
+    return Library(functions, jax.nn.softmax, jax.nn.log_softmax).operation(name)
+
+
+@cache
+def jax_implementation(name: str) -> Implementation:
+    """JAX, compiled: `jax.vjp` and `jax.jacrev`."""
+    import jax
+
+    from backprop_oracle import autodiff  # noqa: F401 - sets JAX up for float64
+
+    f = jax_function(name)
 
     def jacobian(*args: Any) -> Any:
         return jax.jacrev(f, tuple(range(len(args))))(*args)
@@ -111,9 +120,8 @@ def _to_numpy(f: Function) -> Function:
 # ── PyTorch ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@cache
-def torch_implementation(name: str) -> Implementation:
-    """PyTorch: `torch.nn.functional` and autograd."""
+def torch_function(name: str) -> Function:
+    """An operation of PyTorch's tensors: `torch.nn.functional`."""
     import torch
     from torch.nn import functional as F  # noqa: N812
 
@@ -124,23 +132,51 @@ def torch_implementation(name: str) -> Implementation:
         "identity": torch.clone,
         "gelu_tanh": partial(F.gelu, approximate="tanh"),
     }
-    f = Library(functions, partial(torch.softmax, dim=-1), partial(torch.log_softmax, dim=-1)).operation(name)
+    return Library(functions, partial(torch.softmax, dim=-1), partial(torch.log_softmax, dim=-1)).operation(name)
 
-    def tensors(arrays: Any) -> list[Any]:
-        return [torch.tensor(a, requires_grad=True) for a in arrays]
 
-    def forward(*args: Any) -> Any:
-        return f(*tensors(args)).detach().numpy()
+@cache
+def torch_implementation(name: str) -> Implementation:
+    """PyTorch: autograd, and `torch.autograd.functional.jacobian`."""
+    import torch
+
+    f = torch_function(name)
 
     def jacobian(*args: Any) -> Any:
-        return tuple(J.numpy() for J in torch.autograd.functional.jacobian(f, tuple(tensors(args))))
+        return tuple(map(array, torch.autograd.functional.jacobian(f, tuple(map(tensor, args)))))
 
-    def vjp(delta: Any, *args: Any) -> Any:
-        leaves = tensors(args)
-        found = torch.autograd.grad(f(*leaves), leaves, torch.tensor(delta), allow_unused=True)
-        return tuple(np.zeros_like(a) if d is None else d.numpy() for d, a in zip(found, args, strict=True))
+    return Implementation(jacobian=jacobian, **from_torch(f))
 
-    return Implementation(forward, jacobian, vjp)
+
+# ── autograd ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def autograd_function(name: str) -> Function:
+    """An operation of `autograd.numpy`, which has few functions by name: the others are put together from them."""
+    import autograd.numpy as anp
+    from autograd.scipy import special
+
+    def sigmoid(x: Any) -> Any:
+        return special.expit(x)
+
+    functions = {
+        **{h: getattr(anp, h) for h in ("exp", "log", "tanh", "square", "reciprocal", "negative")},
+        "negate": anp.negative,
+        "identity": lambda x: 1 * x,
+        "sigmoid": sigmoid,
+        "relu": lambda x: anp.maximum(x, 0),
+        "leaky_relu": lambda x: anp.where(x >= 0, x, 0.01 * x),
+        "elu": lambda x: anp.where(x > 0, x, anp.expm1(anp.minimum(x, 0))),
+        "softplus": lambda x: anp.logaddexp(0, x),
+        "silu": lambda x: x * sigmoid(x),
+        "gelu": lambda x: x * (1 + special.erf(x * 0.5**0.5)) / 2,
+        "gelu_tanh": lambda x: 0.5 * x * (1 + anp.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    }
+
+    def log_softmax(x: Any) -> Any:
+        return x - special.logsumexp(x, axis=-1, keepdims=True)
+
+    return Library(functions, lambda x: anp.exp(log_softmax(x)), log_softmax).operation(name)
 
 
 # ── SciPy ───────────────────────────────────────────────────────────────────────────────────────────────────────────

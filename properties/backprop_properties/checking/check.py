@@ -199,7 +199,7 @@ def _tried(
             continue
         case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=trial.level == "standard")
         wanted = [law for law in trial.laws if law not in failed and (law in ALWAYS or _all_laws(planned, k))]
-        with _Cost(costs, size, measure=size > 1_000):
+        with _Cost(costs, size, measure=size > 200):
             for law, _, found in trial.violations(case, wanted):
                 if isinstance(found, Violation):
                     failed[law] = found, case

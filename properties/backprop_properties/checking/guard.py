@@ -29,17 +29,22 @@ def guarded(
     names = operation.arguments
 
     def value(*args: Any) -> Any:
-        return _array(_called(forward, "forward", args), "forward returned")
+        return _array(_called(forward, "forward", args), "forward returned", args[0].dtype)
 
     def cotangents(delta: Any, *args: Any) -> Any:
         found = _each(_called(vjp, "vjp", (delta, *args)), [f"d{name}" for name in names], "vjp")
+        if all(d is None for d in found):
+            raise Unusable("vjp returned None for every argument, expected at least one cotangent")
         return tuple(
-            None if d is None else _array(d, f"vjp returned as d{a}") for a, d in zip(names, found, strict=True)
+            None if d is None else _array(d, f"vjp returned as d{a}", args[0].dtype)
+            for a, d in zip(names, found, strict=True)
         )
 
     def jacobians(*args: Any) -> Any:
         found = _each(_called(jacobian, "jacobian", args), [f"J_{name}" for name in names], "jacobian")
-        return tuple(None if J is None else _dense(J, name) for name, J in zip(names, found, strict=True))
+        return tuple(
+            None if J is None else _dense(J, name, args[0].dtype) for name, J in zip(names, found, strict=True)
+        )
 
     return replace(operation, forward=forward and value, vjp=vjp and cotangents, jacobian=jacobian and jacobians)
 
@@ -97,7 +102,8 @@ def _line(error: BaseException, f: Function) -> str:
 def _each(result: Any, names: Sequence[str], what: str) -> Sequence[Any]:
     """The results by argument: a tuple, or for one argument the result itself."""
     expected = f"a tuple of {len(names)} ({', '.join(names)})" if len(names) > 1 else f"{names[0]}, or a tuple of it"
-    if isinstance(result, tuple | list) and not (len(names) == 1 and isinstance(result, list)):
+    numbers = len(names) == 1 and isinstance(result, list) and not any(getattr(r, "ndim", 0) for r in result[:1])
+    if isinstance(result, tuple | list) and not numbers:  # a list of numbers is the one array itself
         if len(result) != len(names):
             raise Unusable(f"{what} returned {len(result)} results, expected {expected}")
         return result
@@ -106,12 +112,12 @@ def _each(result: Any, names: Sequence[str], what: str) -> Sequence[Any]:
     return [result]
 
 
-def _array(value: Any, what: str) -> Any:
-    """A result as a numeric array."""
+def _array(value: Any, what: str, dtype: Any) -> Any:
+    """A result as a numeric array; Python's own numbers have no dtype and take that of the arguments, as in NumPy."""
     if value is None or inspect.isgenerator(value) or isinstance(value, str | bytes | dict | set):
         raise Unusable(f"{what} {_named(value)}, expected an array")
     try:
-        array = np.asarray(value)
+        array = np.asarray(value, dtype if _is_pythons(value) else None)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -121,9 +127,15 @@ def _array(value: Any, what: str) -> Any:
     return array
 
 
-def _dense(J: Any, name: str) -> Any:
+def _is_pythons(value: Any) -> bool:
+    """Whether it is a number of Python, or lists of them."""
+    return all(map(_is_pythons, value)) if isinstance(value, list | tuple) else type(value) in (float, int)
+
+
+def _dense(J: Any, name: str, dtype: Any) -> Any:
     """A Jacobian: an array, or a structured one as the reference's, which keeps its `@`."""
-    return J if hasattr(J, "todense") and hasattr(J, "shape") else _array(J, f"jacobian returned as J_{name}")
+    structured = hasattr(J, "todense") and hasattr(J, "shape")
+    return J if structured else _array(J, f"jacobian returned as J_{name}", dtype)
 
 
 def _named(value: Any) -> str:

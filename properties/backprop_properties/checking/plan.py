@@ -1,11 +1,13 @@
-"""The cases that are tried on an implementation, in order: many small ones of every regime, then every tail, then long.
+"""The cases that are tried on an implementation, in order: many small ones of every regime, then every size, then long.
 
-Sizes are chosen, since bugs live at certain ones: 1, all equal, all unequal, and for each letter in turn the sizes of
-tiles, one more, and 1027, which has a tail in every tile up to 512. Numbers come from the regimes of `regimes.py`.
+Sizes are chosen, since bugs live at certain ones: 1, all equal, all unequal, each from 6 to 24, for each letter in turn
+the sizes of tiles, one more, and 1027, which has a tail in every tile up to 512, and for all letters together tails in
+more than one direction. Numbers come from the regimes of `regimes.py`; some cotangents are all ones or 0 but for one
+entry, and some arguments are equal.
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,7 +20,10 @@ from ..inputs import Array, Case, Sizes, cores
 from ..regimes import REGIMES, family, regime_case
 from .domain import Domain
 
-TAILS = (9, 17, 33, 65, 129, 257, 1027, 8, 16, 32, 64, 128, 256, 31, 63, 127)
+TAILS = (9, 17, 33, 65, 129, 257, 1027, 8, 16, 32, 64, 128, 256, 512, 1024, 31, 63, 127)
+OF_VECTORS = (100, 1000, 48, 96, 192, 384, 768)  # where there is one letter, and so room for more
+CORNERS = (35, 131, 257)  # of every letter: past a tile in two directions, and matrices past 16 bits
+FROM, TO = 6, 24
 LONG = (4_099, 65_539)  # of vectors: past 16 bits
 LONG_SIDE = 4_099  # of matrices
 EXTREME = ("huge", "tiny", "saturated", "subnormal", "mixed")
@@ -30,6 +35,7 @@ class Planned(NamedTuple):
     part: str  # "small", "tail" or "long"
     sizes: dict[str, int]
     regime: str
+    twist: str = ""  # "ones" or "unit" of a cotangent; "same": arguments of a shape are equal; "scaled": one is far off
 
 
 def plan(domain: Domain, count: int) -> list[Planned]:
@@ -45,15 +51,24 @@ def plan(domain: Domain, count: int) -> list[Planned]:
     long = [Planned("long", sizes, "plain") for sizes in _long(letters)]
     of_logits = family(domain.operation.name) in ("softmax", "cross-entropy")
     tails = [Planned("tail", sizes, r) for sizes in _tails(letters) for r in ["plain", *["peak"] * of_logits]]
+    tails = [*(Planned("tail", sizes, "plain") for sizes in _each(letters)), *tails]
     tails, long = tails[: count // 2], long[: count // 8]
     small = _small(domain, letters, count - len(tails) - len(long))
     found = [case._replace(sizes=domain.nearest(case.sizes)) for case in (*small, *tails, *long)]
     return [case for case in found if case.part != "long" or max(case.sizes.values()) > max(TAILS)]
 
 
+def _each(letters: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Every letter at every size from 6 to 24, all at once; then all past a tile."""
+    for k in range(TO - FROM + 1):
+        yield {letter: FROM + (k + 5 * i) % (TO - FROM + 1) for i, letter in enumerate(letters)}
+    if len(letters) > 1:
+        yield from ({letter: size + 2 * i for i, letter in enumerate(letters)} for size in CORNERS)
+
+
 def _tails(letters: Sequence[str]) -> Iterator[dict[str, int]]:
     """Each letter at each size of interest, the others small; sizes before letters, so that each letter gets some."""
-    for k, size in enumerate(TAILS):
+    for k, size in enumerate((*TAILS, *OF_VECTORS) if len(letters) == 1 else TAILS):
         for i in range(len(letters)):
             yield {other: 2 + (j + k) % 3 for j, other in enumerate(letters)} | {letters[i]: size}
 
@@ -70,7 +85,7 @@ def _small(domain: Domain, letters: Sequence[str], count: int) -> Iterator[Plann
     """Every regime in turn; unequal sizes, all ones, all equal, and none where that is asked for."""
     left_out = ("masks", *EXTREME) if domain.moderate else ("masks",)
     usual = [regime for regime in REGIMES[family(domain.operation.name)] if regime not in left_out]
-    regimes = ["plain", *usual, "general", "same", *["scaled"] * (not domain.moderate)]
+    regimes = ["plain", *usual, "general"]
     for k in range(count):
         unequal = {letter: 2 + (k // 3 + 2 * i) % (3 + len(letters)) for i, letter in enumerate(letters)}
         sizes = {
@@ -78,7 +93,10 @@ def _small(domain: Domain, letters: Sequence[str], count: int) -> Iterator[Plann
             7: dict.fromkeys(letters, 3 + k % 2),
             9: unequal | {letters[k % len(letters)]: 0 if "empty" in domain.promises else 1},
         }.get(k % 10, unequal)
-        yield Planned("small", sizes, regimes[k % len(regimes)])
+        twist = {2: "unit", 5: "ones", 6: "same", 8: "scaled"}.get(k % 12, "")
+        if twist == "same":
+            sizes = dict.fromkeys(letters, 3 + k // 12 % 2)
+        yield Planned("small", sizes, "plain" if twist == "scaled" else regimes[k % len(regimes)], twist)
 
 
 def made(domain: Domain, planned: Planned, dtype: np.dtype[Any], seed: int, k: int, *, careful: bool = True) -> Case:
@@ -89,44 +107,38 @@ def made(domain: Domain, planned: Planned, dtype: np.dtype[Any], seed: int, k: i
     """
     operation, sizes = domain.operation, planned.sizes
     random = np.random.default_rng([seed, k, zlib.crc32(operation.name.encode())])
-    if planned.regime in ("plain", "general", "peak", "same", "scaled"):
+    if planned.regime in ("plain", "general", "peak"):
         case = _plain(operation, sizes, dtype, random, general=planned.regime == "general" or k % 2 == 1)
-        case = _CHANGES.get(planned.regime, lambda case, _: case)(case, random)
+        if planned.regime == "peak" and not domain.moderate:  # the last logit is so far ahead that exp of it overflows
+            case.args[0][-1:] = 1.1 * np.log(float(ml_dtypes.finfo(dtype).max))
     else:
         case = regime_case(operation, planned.regime, dtype, random, sizes)
+    case = _twisted(case, planned.twist, k)
     if careful:
         most = float(ml_dtypes.finfo(dtype).max) ** 0.5
         case = replace(case, delta=np.asarray(np.clip(case.delta.astype(np.float64), -most, most), dtype))
     return into_the_domain(domain, case)
 
 
-def _with_a_peak(case: Case, _: Any) -> Case:
-    """The last logit is so far ahead that exp of it overflows."""
-    case.args[0][-1:] = 1.1 * np.log(float(ml_dtypes.finfo(case.dtype).max))
+def _twisted(case: Case, twist: str, k: int) -> Case:
+    if twist == "ones":
+        return replace(case, delta=np.ones_like(case.delta))
+    if twist == "unit" and case.delta.size:
+        unit = np.arange(case.delta.size) == k % case.delta.size
+        return replace(case, delta=unit.reshape(case.delta.shape).astype(case.dtype))
+    if twist == "same":
+        last = {a.shape: a for a in case.args}
+        return replace(case, args=tuple(last[a.shape].copy() for a in case.args))
+    if twist == "scaled":  # one array is far larger, or smaller, than the others, and nothing overflows on the way
+        *args, delta = (*case.args, case.delta)
+        power = np.log10(float(ml_dtypes.finfo(case.dtype).max)) / 3 * (-1, 0.5, 1)[k // 12 % 3]
+        i = k // 36 % (len(args) + 1)
+        with np.errstate(all="ignore"):
+            arrays = [
+                (a.astype(np.float64) * 10 ** (power * (j == i))).astype(a.dtype) for j, a in enumerate((*args, delta))
+            ]
+        return replace(case, args=tuple(arrays[:-1]), delta=arrays[-1])
     return case
-
-
-def _with_equal_arguments(case: Case, _: Any) -> Case:
-    """Arguments of one shape are equal, and so is the cotangent."""
-    first: dict[tuple[int, ...], Array] = {}
-    *args, delta = (first.setdefault(a.shape, a).copy() for a in (*case.args, case.delta))
-    return replace(case, args=tuple(args), delta=delta)
-
-
-def _with_one_scaled(case: Case, random: np.random.Generator) -> Case:
-    """One array is far larger, or smaller, than the others: its results are, too, and nothing overflows on the way."""
-    arrays = [*case.args, case.delta]
-    k, power = random.integers(len(arrays)), np.log10(float(ml_dtypes.finfo(case.dtype).max)) / 3
-    with np.errstate(all="ignore"):
-        arrays[k] = (arrays[k].astype(np.float64) * 10 ** (power * random.choice([-1, 0.5, 1]))).astype(case.dtype)
-    return replace(case, args=tuple(arrays[:-1]), delta=arrays[-1])
-
-
-_CHANGES: Mapping[str, Callable[[Case, np.random.Generator], Case]] = {
-    "peak": _with_a_peak,
-    "same": _with_equal_arguments,
-    "scaled": _with_one_scaled,
-}
 
 
 def into_the_domain(domain: Domain, case: Case) -> Case:

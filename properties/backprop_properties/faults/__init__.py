@@ -5,11 +5,13 @@ from .losses import LOSSES
 from .matrices import MATRICES
 from .neighbours import NEIGHBOURS
 from .networks import NETWORKS
+from .numerics import NUMERICS
 from .softmaxes import SOFTMAX
+from .sometimes import SOMETIMES
 from .table import ASKS, CAUSES, KINDS, Fault, Neighbour, implementation
 from .vectors import VECTORS
 
-FAULTS: tuple[Fault, ...] = (*VECTORS, *FUNCTIONS, *MATRICES, *SOFTMAX, *LOSSES, *NETWORKS)
+FAULTS: tuple[Fault, ...] = (*VECTORS, *FUNCTIONS, *MATRICES, *SOFTMAX, *LOSSES, *NETWORKS, *SOMETIMES, *NUMERICS)
 """Every planted fault."""
 
 __all__ = ["ASKS", "CAUSES", "FAULTS", "KINDS", "NEIGHBOURS", "Fault", "Neighbour", "implementation"]
