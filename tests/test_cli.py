@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from backprop_properties import trial, verify, workers
+from backprop_properties import trial, verification, workers
 from backprop_properties.commands import app
 from backprop_properties.display import small_input
 from backprop_reference import OPERATIONS
@@ -55,7 +55,7 @@ def wrong_add(delta: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarr
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """An `add` whose second cotangent has the wrong sign."""
     rows = {**OPERATIONS, "add": replace(OPERATIONS["add"], vjp=wrong_add)}
-    monkeypatch.setattr(verify, "OPERATIONS", rows)
+    monkeypatch.setattr(verification, "OPERATIONS", rows)
     monkeypatch.setattr(trial, "OPERATIONS", rows)
 
 
@@ -79,20 +79,20 @@ def test_a_failure_is_shown_with_a_minimal_case_that_reproduces_it() -> None:
 
 def test_the_same_seed_gives_the_same_numbers_whatever_runs_them() -> None:
     names = ["softmax", "tanh"]
-    alone = verify.verify(names, examples=10, jobs=1)
+    alone = verification.verify(names, examples=10, jobs=1)
     with ThreadPoolExecutor(1) as executor:
-        elsewhere = verify.verify(names, examples=10, executor=executor)
-    other = verify.verify(names, examples=10, jobs=1, seed=1)
+        elsewhere = verification.verify(names, examples=10, executor=executor)
+    other = verification.verify(names, examples=10, jobs=1, seed=1)
     assert [o.tallies for o in alone.outcomes] == [o.tallies for o in elsewhere.outcomes]
     assert [o.tallies for o in alone.outcomes] != [o.tallies for o in other.outcomes]
 
 
 def test_a_run_that_checked_nothing_fails() -> None:
-    assert not verify.Report(seed=0, examples=5).passed
+    assert not verification.Report(seed=0, examples=5).passed
     empty = trial.Outcome("add", 0, {}, [], 0.0)
-    assert not verify.Report(seed=0, examples=5, outcomes=[empty]).passed
+    assert not verification.Report(seed=0, examples=5, outcomes=[empty]).passed
     with pytest.raises(ValueError, match="at least 1"):
-        verify.verify(["add"], examples=0)
+        verification.verify(["add"], examples=0)
 
 
 def test_ctrl_c_prints_what_was_found_and_exits_with_130() -> None:
@@ -196,7 +196,7 @@ def test_the_command_says_which_extra_is_missing() -> None:
 def test_the_work_of_a_worker_that_died_is_done_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BACKPROP_TEST_MARK", str(tmp_path / "died"))
     monkeypatch.setattr(workers, "keep_compiled_programs", die_once)
-    report = verify.verify(["add"], examples=3, jobs=2)
+    report = verification.verify(["add"], examples=3, jobs=2)
     assert report.passed
     assert any("died" in note for note in report.notes)
 
@@ -206,3 +206,15 @@ def die_once() -> None:
     if not mark.exists():
         mark.touch()
         os._exit(1)
+
+
+def test_public_names_are_functions_however_often_they_are_imported():
+    """No module has the name of a function that the package exports: it would take its place once it is loaded."""
+    code = (
+        "from importlib import import_module\n"
+        "import backprop_properties as p\n"
+        "for _ in range(2):\n"
+        "    assert all(callable(getattr(p, name)) for name in p.__all__), p.__all__\n"
+        "    [import_module('backprop_properties.' + home) for home in p._HOMES.values()]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

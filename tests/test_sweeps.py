@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from backprop_properties import sweep, trial, verify, workers
+from backprop_properties import sweep, trial, verification, workers
 from backprop_properties.claims import Violation
 from backprop_properties.commands import app
 from backprop_properties.faults import FAULTS, implementation
@@ -26,7 +26,7 @@ from backprop_properties.points import added_up
 from backprop_properties.shrink import smallest
 from backprop_properties.sweep import draw_block, draw_sizes, replay_batch, rows_of, try_sweep
 from backprop_properties.trial import BATCH, Failure, Outcome, shrunk
-from backprop_properties.verify import EVERY_LAW_ON, PART, PARTS, Report, cut
+from backprop_properties.verification import EVERY_LAW_ON, PART, PARTS, Report, cut
 from backprop_reference import OPERATIONS, Operation
 
 F64 = np.dtype(np.float64)
@@ -332,7 +332,7 @@ def test_nothing_is_claimed_of_a_sum_that_may_overflow_on_its_way() -> None:
 
 @pytest.mark.parametrize("examples", [1, 30, EVERY_LAW_ON, EVERY_LAW_ON + 1, PART, 10**6, 10**9])
 def test_tasks_are_of_all_examples_and_not_too_many(examples: int) -> None:
-    work = cut(verify.tasks(), examples, 3)
+    work = cut(verification.tasks(), examples, 3)
     assert len(set(work)) == len(work) <= 50 + PARTS * len(OPERATIONS)
     total = Counter[str]()
     for task in work:
@@ -363,25 +363,25 @@ NAMES = ["softmax", "affine", "several_paths"]
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "PART", 2000)
-    monkeypatch.setattr(verify, "EVERY_LAW_ON", 10)
+    monkeypatch.setattr(verification, "PART", 2000)
+    monkeypatch.setattr(verification, "EVERY_LAW_ON", 10)
 
 
 @pytest.mark.usefixtures("small_parts")
 def test_the_report_is_the_same_whoever_does_the_work() -> None:
     distributed = pytest.importorskip("distributed")
-    alone = verify.verify(NAMES, examples=5000, jobs=1)
+    alone = verification.verify(NAMES, examples=5000, jobs=1)
     assert alone.passed
     assert alone.swept == 2 * 4990
-    assert entries(verify.verify(NAMES, examples=5000, jobs=2)) == entries(alone)
+    assert entries(verification.verify(NAMES, examples=5000, jobs=2)) == entries(alone)
     with ThreadPoolExecutor(2) as threads:
-        assert entries(verify.verify(NAMES, examples=5000, executor=threads)) == entries(alone)
+        assert entries(verification.verify(NAMES, examples=5000, executor=threads)) == entries(alone)
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
         client.get_executor() as executor,
     ):
-        assert entries(verify.verify(NAMES, examples=5000, executor=executor)) == entries(alone)
+        assert entries(verification.verify(NAMES, examples=5000, executor=executor)) == entries(alone)
         killed: list[int] = []
 
         def kill(outcome: Outcome) -> None:
@@ -389,9 +389,9 @@ def test_the_report_is_the_same_whoever_does_the_work() -> None:
                 killed.extend(client.run(os.getpid).values())
                 os.kill(killed[0], signal.SIGKILL)
 
-        assert entries(verify.verify(NAMES, examples=5000, executor=executor, on_outcome=kill)) == entries(alone)
+        assert entries(verification.verify(NAMES, examples=5000, executor=executor, on_outcome=kill)) == entries(alone)
         assert killed
-    assert entries(verify.verify(NAMES, examples=5000, jobs=1, seed=1)) != entries(alone)
+    assert entries(verification.verify(NAMES, examples=5000, jobs=1, seed=1)) != entries(alone)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -405,19 +405,19 @@ def test_a_worker_killed_in_a_sweep_is_reported_and_its_work_is_done_again() -> 
             killed.append(worker.pid or 0)
             os.kill(killed[0], signal.SIGKILL)
 
-    report = verify.verify(["affine", "dot"], examples=8000, jobs=2, on_outcome=kill)
+    report = verification.verify(["affine", "dot"], examples=8000, jobs=2, on_outcome=kill)
     assert killed
     assert any("a worker process died" in note for note in report.notes)
     assert report.passed
-    assert entries(report) == entries(verify.verify(["affine", "dot"], examples=8000, jobs=1))
+    assert entries(report) == entries(verification.verify(["affine", "dot"], examples=8000, jobs=1))
 
 
 @pytest.mark.usefixtures("small_parts")
 def test_the_work_of_an_executor_that_breaks_is_done_by_processes_of_our_own() -> None:
     with ProcessPoolExecutor(1, get_context("spawn"), die) as executor:
-        report = verify.verify(["add"], examples=3000, jobs=2, executor=executor)
+        report = verification.verify(["add"], examples=3000, jobs=2, executor=executor)
     assert any("died" in note for note in report.notes)
-    assert entries(report) == entries(verify.verify(["add"], examples=3000, jobs=1))
+    assert entries(report) == entries(verification.verify(["add"], examples=3000, jobs=1))
 
 
 def die() -> None:
@@ -437,8 +437,8 @@ def test_a_task_that_kills_its_worker_is_left_undone_and_all_others_are_done() -
 
 
 def test_tasks_left_undone_are_named_and_the_run_has_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "done", lambda work, tasks, *rest: ((task, work(task)) for task in tasks[:1]))
-    report = verify.verify(["add", "dot"], examples=5)
+    monkeypatch.setattr(verification, "done", lambda work, tasks, *rest: ((task, work(task)) for task in tasks[:1]))
+    report = verification.verify(["add", "dot"], examples=5)
     assert report.unfinished == ["add"]
     assert not report.passed
 

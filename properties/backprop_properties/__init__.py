@@ -28,7 +28,7 @@ _HOMES = {
     "replay_batch": "sweep",
     "replay_chain_law": "trial",
     "try_operation": "trial",
-    "verify": "verify",
+    "verify": "verification",
 }
 
 

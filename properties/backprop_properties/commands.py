@@ -64,8 +64,8 @@ def verify(
     backprop verify --operations softmax,activation --examples 1000000 --seed 7
     """
     from .display import print_failures, print_report, watched
-    from .verify import cut, tasks
-    from .verify import verify as run
+    from .verification import cut, tasks
+    from .verification import verify as run
 
     try:
         names = split_names(operations) if operations is not None else None
@@ -107,7 +107,7 @@ def accuracy(
     """
     from . import accuracy_report
     from .display import named_progress
-    from .verify import operation_names
+    from .verification import operation_names
 
     try:
         names = operation_names(split_names(operations) if operations is not None else None)
@@ -155,7 +155,7 @@ def show(
     from backprop_reference import OPERATIONS
 
     from .display import print_derivation
-    from .verify import unknown
+    from .verification import unknown
 
     family = [name for name in OPERATIONS if name.partition("[")[0] == operation]
     if operation not in OPERATIONS and not family:

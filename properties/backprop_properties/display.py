@@ -25,7 +25,7 @@ from backprop_reference.derivations import DERIVATIONS, derivation, product
 from .inputs import cores
 from .trial import Failure, Outcome, Tally
 from .truth import TRUTH_LAWS
-from .verify import Report
+from .verification import Report
 
 SECONDS_BETWEEN_LINES = 10.0
 
