@@ -449,7 +449,7 @@ def test_tasks_left_undone_are_named_and_the_run_has_not_passed(monkeypatch: pyt
 @pytest.mark.usefixtures("small_parts")
 def test_the_command_finds_shrinks_and_shows_a_rare_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = {**OPERATIONS, "dot": rarely_wrong("dot", "x", one_in=5000)}
-    for module in (verify, trial):
+    for module in (verification, trial):
         monkeypatch.setattr(module, "OPERATIONS", rows)
     options = ["--operations", "dot", "--examples", "20000", "--jobs", "1", "--json", str(tmp_path / "out.json")]
     result = CliRunner().invoke(app, ["verify", *options])
