@@ -17,6 +17,7 @@ from backprop_reference.matrices import activation_vjp
 
 from ..inputs import Array
 from ..textbook import Function, at_output, bent, log_softmax, network, no_slope, sigmoid, softmax
+from .probe import listed
 
 
 class Candidate(NamedTuple):
@@ -59,7 +60,7 @@ def forward_candidates(row: Operation) -> Iterator[Candidate]:
     if row.name == "leaky_relu":
         yield from _rounded_slope(lambda slope: lambda _, x: (np.where(x < 0, slope, 1) * x,))
     for some in _some([i for i, name in enumerate(row.arguments) if name[0] == "W"]):
-        names = " and ".join(row.arguments[i] for i in some)
+        names = listed([row.arguments[i] for i in some])
         yield Candidate("transposed", f"what comes out with the transpose of {names}",
                         _forward_turned(row, some))  # fmt: skip
 
@@ -93,7 +94,7 @@ def _functions(
     bending = [k for k, name in enumerate(names) if name != "identity"]
     places = [(k,) for k in bending] + ([tuple(bending)] if len(bending) > 1 else [])
     for place in places:
-        where = "" if len(hs) == 1 else " of layer " + " and ".join(str(k + 1) for k in place)
+        where = "" if len(hs) == 1 else " of layer " + listed([str(k + 1) for k in place])
 
         def with_(change: Callable[[str], ScalarFunction | None], place: tuple[int, ...] = place) -> Function:
             return vjp([change(h.name) or h if k in place else h for k, h in enumerate(hs)])
@@ -197,7 +198,7 @@ def _turned(row: Operation, base: str, functions: Sequence[str]) -> Iterator[Can
         yield Candidate("transposed", f"the transpose of what is right, its numbers put into the shape of {name}",
                         _changed(row, i, lambda d: d.T.reshape(d.shape)))  # fmt: skip
     for some in _some(matrices):
-        says = "what comes out with the transpose of " + " and ".join(row.arguments[i] for i in some)
+        says = "what comes out with the transpose of " + listed([row.arguments[i] for i in some])
         yield Candidate("transposed", says, _fed_turned(row, some))
         yield Candidate("transposed", f"{says} in the step back", _back_turned(row, base, functions, some))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations, product
 from typing import Any
 
@@ -93,18 +94,14 @@ def rounded(a: Array, dtype: Any) -> Array:
 def shorter_format(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """Digits of the arguments that no result depends on, or that no result has, beyond a format shorter than theirs."""
     for name, dtype in shorter_than(p.eps):
-        allowed = 64 * float(ml_dtypes.finfo(dtype).eps)
-        blind = coarse = True
-        for case, got, truth, wrong in seen:
-            args = tuple(rounded(a, dtype) for a in case.args)
-            short = p.ask(replace(case, args=args, delta=rounded(case.delta, dtype)))
-            for i in wrong:
-                r = got[i]
-                if short is None or r is None or r.shape != truth[i].shape:
-                    return None
-                nearly = bool(np.all(np.abs(r - truth[i]) <= allowed * p.size(case, truth[i])))
-                blind &= nearly and _same(r, short[i])
-                coarse &= nearly and np.array_equal(r, rounded(r, dtype))
+        eps, blind, coarse = float(ml_dtypes.finfo(dtype).eps), True, True
+        for one in seen:
+            args = tuple(rounded(a, dtype) for a in one.case.args)
+            short = p.ask(replace(one.case, args=args, delta=rounded(one.case.delta, dtype)))
+            for i in one.wrong:
+                near, got = _near(p, one, i, eps), np.asarray(one.got[i])
+                blind &= near and short is not None and _same(got, short[i])
+                coarse &= near and np.array_equal(got, rounded(got, dtype))
         if blind or coarse:
             why = "it has no digit beyond" if coarse else "it stays the same, to the bit, for arguments rounded to"
             return "lower-precision", f"{p.are(wrong_in(seen))} computed in {name} or from {name} numbers: {why} {name}"
@@ -116,13 +113,34 @@ def one_argument_rounded(p: Probe, seen: Sequence[Seen]) -> Found | None:
     arguments = (*p.row.arguments, *["delta"] * (p.kind == "vjp" and not p.ones))
     for (name, dtype), argument in product(shorter_than(p.eps), arguments):
 
-        def short(case: Case, argument: str = argument, dtype: Any = dtype) -> list[Array]:
+        def at(case: Case, change: Callable[[Array], Array], argument: str = argument) -> Case:
             a = dict(zip((*p.row.arguments, "delta"), (*case.args, case.delta), strict=True))[argument]
-            return p.truth(p.at(case, **{argument: rounded(a, dtype)}))
+            return p.at(case, **{argument: change(a)})
 
-        if p.explained(short, seen, clearly=False):
-            return "lower-precision", f"{p.are(wrong_in(seen))} what is right for {argument} rounded to {name}"
+        short = partial(at, change=partial(rounded, dtype=dtype))
+        halved = partial(at, change=lambda a: a / a.dtype.type(2))
+        eps = float(ml_dtypes.finfo(dtype).eps)
+        blind = all(_blind(p, one, short(one.case), halved(one.case), eps) for one in seen)
+        if blind or p.explained(lambda case, short=short: p.truth(short(case)), seen, clearly=False):
+            return "lower-precision", f"{p.are(wrong_in(seen))} computed as if {argument} had the digits of {name} only"
     return None
+
+
+def _blind(p: Probe, one: Seen, short: Case, other: Case, eps: float) -> bool:
+    """Whether what is wrong is nearly right, and the same to the bit where it must not be, but not everywhere."""
+    again, changed = p.ask(short), p.ask(other)
+    if again is None or changed is None:
+        return False
+    must = p.apart(one.case, list(one.truth), p.truth(short))
+    blind = all(i in must and _same(one.got[i], again[i]) and _near(p, one, i, eps) for i in one.wrong)
+    return blind and not any(_same(one.got[i], changed[i]) for i in one.wrong)
+
+
+def _near(p: Probe, one: Seen, i: int, eps: float) -> bool:
+    got, truth = one.got[i], one.truth[i]
+    if got is None or got.shape != truth.shape:
+        return False
+    return bool(np.all(np.abs(got - truth) <= 16 * eps * p.size(one.case, truth)))
 
 
 def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:

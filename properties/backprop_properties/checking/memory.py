@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 
 from ..inputs import Array, Case
-from .probe import Probe, Raised, Results
+from .probe import Probe, Raised, Results, listed
 
 Found = tuple[str, str]  # a cause, and a sentence
 CALLS = 8
@@ -25,25 +25,27 @@ def state(p: Probe, forward: Probe | None) -> Found | None:
 
 
 def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
-    """The same arguments again and again: what is added up grows evenly, noise is another number each time."""
+    """The same arguments again and again: what is kept grows with every call, noise is another number each time."""
     calls = [p.ask(a) for _ in range(CALLS)]
-    if any(call is None for call in calls):
-        return None
     for i, truth in enumerate(p.truth(a)):
-        rs = [call[i] for call in calls if call is not None and call[i] is not None]
+        rs = [call[i] for call in calls if call is not None]
         if len(rs) < CALLS or any(r is None or r.shape != truth.shape for r in rs):
             continue
-        distinct = {np.asarray(r).tobytes() for r in rs}
-        steps = [np.subtract(s, r) for r, s in pairwise(rs)]
-        size = CALLS * p.size(a, truth)
-        if len(distinct) == CALLS and not any(p.off(a, step, truth, size).any() for step in steps):
+        results, size = np.array(rs), p.size(a, truth)
+        distinct = len({r.tobytes() for r in results})
+        times = results.reshape(CALLS, -1) @ truth.ravel() / max(float(truth.ravel() @ truth.ravel()), 1e-300)
+        multiples = not any(
+            p.off(a, r, c * truth, (1 + abs(c)) * size).any() for r, c in zip(results, times, strict=True)
+        )
+        if multiples and np.all(np.diff(times) > 0.01):
+            said = ", ".join(f"{c:.3g}" for c in times[:3])
             return "stale", (
-                f"{p.names[i]} grows by the right result at every call with the same arguments: "
-                "it is added to what earlier calls left, and never set to zero"
+                f"{p.are([i])} {said}, … times what is right, one call after the other with the same arguments: "
+                "it is added to what earlier calls left"
             )
-        if len(distinct) > 2:
+        if distinct > 2 and np.all(np.abs(results - truth) <= 0.01 * size):
             return "noise", (
-                f"{CALLS} calls with the same arguments gave {len(distinct)} different results for {p.names[i]}: "
+                f"{CALLS} calls with the same arguments gave {distinct} different results for {p.names[i]}: "
                 "chance, or the order in which threads add up, decides on its digits"
             )
     return None
@@ -74,7 +76,7 @@ def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> 
         size = max(p.size(other, t) for t in truth)
         if all(_same(p, now, got[i], truth[i], size) for i in wrong):
             return "stale", (
-                f"{p.are(wrong)} the answer to another call: {' and '.join(some)} "
+                f"{p.are(wrong)} the answer to another call: {listed(some)} "
                 f"{'are' if len(some) > 1 else 'is'} taken from {when}, whatever is passed in now"
             )
     return None

@@ -197,8 +197,13 @@ class Probe:
 
     def are(self, indices: Collection[int]) -> str:
         """The beginning of a sentence on some results: "dx is", "dW and db are"."""
-        *names, last = [self.names[i] for i in sorted(indices)]
-        return f"{', '.join(names)} and {last} are" if names else f"{last} is"
+        return listed([self.names[i] for i in sorted(indices)]) + (" are" if len(indices) > 1 else " is")
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 class Raised(Exception):
