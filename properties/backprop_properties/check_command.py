@@ -31,7 +31,9 @@ def check(
         int, typer.Option("--examples", "--max-examples", min=1, help="Cases for each operation.")
     ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Other seeds try other numbers.")] = 0,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for each operation.")] = 60,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for each operation; one call, or the import, gets a quarter of it.")
+    ] = 240,
     memory: Annotated[int, typer.Option(min=64, help="Megabytes that an operation may ask for (on Linux).")] = 4096,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; one a core, if not given.")] = None,
     json_file: Annotated[

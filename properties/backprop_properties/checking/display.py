@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -78,8 +79,8 @@ def _table(run: Run) -> Table:
             continue
         laws = len({failure.law for failure in report.failures})
         table.add_row(
-            *[task.path.name] * several,
-            str(task.operation),
+            *[escape(task.path.name)] * several,
+            escape(str(task.operation)),
             " ".join(report.dtypes),
             f"{sum(c.cases for c in report.checks):,}",
             f"{sum(c.entries for c in report.checks):,}",

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 from .guard import printable
 
-POLL = 0.02  # seconds
+POLL, LOOK = 0.02, 0.25  # seconds from one look at a process to the next, and at what it does
+A_STEP = 0.25  # of its time a process may spend in one call, or importing the file
+OWN_IMPORTS = 60  # seconds for what this project imports, which is not somebody's time
 PROGRAM = "import sys, pathlib; from backprop_properties.checking.worker import main; main(pathlib.Path(sys.argv[1]))"
 RUNNING, DONE = b"1", b"0"  # the first byte of a worker's diary
 
@@ -78,7 +80,9 @@ class Worker:
     """A process with a task."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.started, self.late = task, time.time(), False
+        self.task, self.started, self.look = task, time.time(), 0.0
+        self.ready = self.hung = self.late = False
+        self.last: tuple[Call | None, bool] = None, False
         self.directory = TemporaryDirectory(prefix="backprop-check-", ignore_cleanup_errors=True)
         self.folder = Path(self.directory.name)
         (self.folder / "task").write_bytes(pickle.dumps(task))
@@ -92,15 +96,29 @@ class Worker:
             )
 
     def ended(self) -> bool:
-        """Whether the process is over; one that has had its time is ended, and says before where it is."""
-        if self.process.poll() is None and time.time() - self.started > self.task.timeout:
-            self.late = True
-            if sys.platform != "win32":
-                self.process.send_signal(signal.SIGABRT)
-                with suppress(subprocess.TimeoutExpired):
-                    self.process.wait(1)
-            self.stop()
+        """Whether the process is over; one that hangs, or has had its time, is ended, and says before where it is."""
+        now = time.time()
+        if self.process.poll() is None and now >= self.look:
+            self.look = now + LOOK
+            if not self.ready and (self.folder / "ready").exists():
+                self.ready, self.started = True, now
+            self.hung = self.ready and now - self._step() > self.task.timeout * A_STEP
+            self.late = now - self.started > self.task.timeout + (0 if self.ready else OWN_IMPORTS)
+            if self.hung or self.late:
+                self._abort()
         return self.process.poll() is not None
+
+    def _step(self) -> float:
+        """When what the process does now has begun: a call, or the import of the file."""
+        call, running = self._last_call()
+        return self.started if call is None else call.started if running else time.time()
+
+    def _abort(self) -> None:
+        if sys.platform != "win32":
+            self.process.send_signal(signal.SIGABRT)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+        self.stop()
 
     def stop(self) -> None:
         """Ends the process and all that it has started."""
@@ -120,29 +138,34 @@ class Worker:
 
     def _died(self) -> Any:
         at, call, running = self._line(), *self._last_call()
+        name = self.task.path.name
         if call is None:
             when = "while it was imported" if self.task.operation is None else "before the first call"
-            return Unusable(f"{self.task.path.name}: {self._how(at)} {when}{self._last_words()}")
+            return Unusable(f"{name}: {self._how()} {when}{at}{self._last_words()}")
+        if self.late and not self.hung:
+            far = f"not done after {self.task.timeout:g} s and {call.number:,} calls of {call.kind}"
+            advice = "--timeout gives it more, --examples tries fewer cases"
+            return Unusable(f"{name}: {self.task.operation} is slow: {far}; {advice}")
         from .report import no_return
 
-        seconds = f", {time.time() - call.started:.1f} s of them" if self.late else ""
         where = f"{'in' if running else 'after'} call {call.number:,} of {call.kind}"
-        message = f"{self._how('')}{seconds} {where}{at}{self._last_words()}"
-        return no_return(self.task.operation, self.task.options, message, call, f"from {self.task.path.stem}")
+        message = f"{self._how()} {where}{at}{self._last_words()}"
+        return no_return(self.task.operation, self.task.options, message, call, self.task.path)
 
-    def _how(self, at: str) -> str:
+    def _how(self) -> str:
+        if self.hung or self.late:
+            return f"stopped after {self.task.timeout * A_STEP if self.hung else self.task.timeout:g} s"
         code = self.process.returncode
-        if self.late:
-            return f"stopped after {self.task.timeout:g} s{at}"
         if code >= 0:
-            return f"the process ended itself with exit code {code}{at}"
-        return f"the process was killed by {signal.Signals(-code).name} ({signal.strsignal(-code)}){at}"
+            return f"the process ended itself with exit code {code}"
+        return f"the process was killed by {signal.Signals(-code).name} ({signal.strsignal(-code)})"
 
     def _last_call(self) -> tuple[Call | None, bool]:
-        with suppress(OSError, EOFError, pickle.UnpicklingError):
+        """The call that was written down last, and whether it goes on; one that is half written is not there yet."""
+        with suppress(Exception):
             text = (self.folder / "call").read_bytes()
-            return pickle.loads(text[1:]), text[:1] == RUNNING
-        return None, False
+            self.last = pickle.loads(text[1:]), text[:1] == RUNNING
+        return self.last
 
     def _line(self) -> str:
         """At which line of the file it ended, as the interpreter's fault handler has put it down."""

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from backprop_reference import OPERATIONS
 
 from ..claims import Measure, Violation
 from ..inputs import Array, Case
-from ..named import SUFFIXES, python_name
+from ..named import SUFFIXES, import_of, python_name
 
 FEW, FEW_OTHERS = 60, 20  # entries that are written out, and those of a long array that differ from the others
 NUMBERS = ("forward_equals_jax", "vjp_equals_jax_vjp", "jacobian_equals_jacrev")  # laws that compare with the truth
@@ -183,7 +184,7 @@ class Report:
         return "\n".join([*lines, "", *notes])
 
 
-def no_return(operation: str, options: Mapping[str, Any], message: str, call: Any, source: str) -> Report:
+def no_return(operation: str, options: Mapping[str, Any], message: str, call: Any, path: Path) -> Report:
     """The report of a check that a call ended: it crashed, exited, hung (`call`: which, and with what)."""
     names = OPERATIONS[operation].arguments
     args = call.args[-len(names) :]
@@ -198,7 +199,7 @@ def no_return(operation: str, options: Mapping[str, Any], message: str, call: An
         dtype,
         Case(operation, args, delta, ()),
         {call.kind: name},
-        source=source and f"{source} import {name}",
+        source=import_of(path, [name]),
         call=call.kind,
     )
     tried = Checked(RETURNS, dtype, call.number, call.number, failed=True)

@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..named import SUFFIXES, found_in, module_of, python_name
+from ..named import SUFFIXES, found_in, import_of, module_of, python_name
 from .guard import said
-from .isolation import DONE, RUNNING, Call, Found, Task, Unusable
+from .isolation import DONE, OWN_IMPORTS, RUNNING, Call, Found, Task, Unusable
 
 
 def main(folder: Path) -> None:
@@ -29,8 +29,10 @@ def main(folder: Path) -> None:
     sys.dont_write_bytecode = True  # nothing is left beside somebody's file
     task: Task = pickle.loads((folder / "task").read_bytes())
     if hasattr(signal, "alarm"):
-        signal.alarm(int(task.timeout) + 30)  # should nobody be there any more to stop this process
-    sys.path.insert(0, str(task.path.parent))
+        signal.alarm(int(task.timeout + OWN_IMPORTS) + 30)  # should nobody be there any more to stop this process
+    if task.operation is not None:
+        from . import check  # noqa: F401  before somebody's folder is on the path, with who knows what names in it
+    (folder / "ready").touch()
     try:
         result = listed(task.path) if task.operation is None else checked(task, folder / "call")
     except _NotImported as error:
@@ -74,7 +76,7 @@ def checked(task: Task, diary: Path) -> Any:
             report = check(task.operation, **watched, **task.options)
         except (ValueError, TypeError) as error:
             return Unusable(str(error))
-    source = f"from {task.path.stem} import {', '.join(names[kind] for kind in watched)}"
+    source = import_of(task.path, [names[kind] for kind in watched])
     return replace(report, failures=tuple(replace(failure, source=source) for failure in report.failures))
 
 
@@ -101,6 +103,7 @@ def _watched(function: Callable[..., Any], kind: str, name: str, diary: BinaryIO
 
 
 def _module(path: Path) -> Any:
+    sys.path.insert(0, str(path.parent))  # for good: a function may import, too
     try:
         return module_of(path)
     except Exception as error:
