@@ -1,4 +1,4 @@
-"""What `backprop` can do: verify, accuracy, list, show, vectors.
+"""What `backprop` can do: verify, accuracy, list, show, selftest, vectors.
 
 Each command imports what it needs, so that `--help` answers at once.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from .selftest_command import selftest
 from .vector_commands import vectors
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(vectors, name="vectors")
+app.command()(selftest)
 
 INTERRUPTED = 130
 console = Console()

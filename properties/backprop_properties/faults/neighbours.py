@@ -24,6 +24,7 @@ from .makers import (
     total,
     vjp,
 )
+from .more_neighbours import MORE
 from .networks import network
 from .table import Neighbour
 
@@ -265,4 +266,4 @@ _NETWORKS = [
               vjp=network([_tanh_from_output, SCALAR_FUNCTIONS["softplus"], "identity"])),
 ]  # fmt: skip
 
-NEIGHBOURS: tuple[Neighbour, ...] = (*_VECTORS, *_FUNCTIONS, *_MATRICES, *_LOSSES, *_NETWORKS)
+NEIGHBOURS: tuple[Neighbour, ...] = (*_VECTORS, *_FUNCTIONS, *_MATRICES, *_LOSSES, *_NETWORKS, *MORE)
