@@ -1,4 +1,4 @@
-"""What `backprop` can do: verify, check, accuracy, list, show, vectors.
+"""What `backprop` can do: verify, check, selftest, accuracy, list, show, vectors.
 
 Each command imports what it needs, so that `--help` answers at once.
 """
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from .check_command import check
+from .selftest_command import selftest
 from .vector_commands import vectors
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(vectors, name="vectors")
+app.command()(selftest)
 
 INTERRUPTED = 130
 console = Console()

@@ -123,8 +123,9 @@ def batch_equals_the_loop(p: Point) -> Claims:
     count = 3
     rows = [_example(p, is_data, k) for k in range(count)]
     said = [p.ask(delta, args) for delta, *args in rows]
-    for lead in ((count,), (1, count), *[(0,)] * ("empty" in p.promises)):
-        picked = rows[: int(np.prod(lead))]
+    for lead in ((count,), (1, count), (2, 17), *[(0,)] * ("empty" in p.promises)):
+        turns = [k % count for k in range(int(np.prod(lead)))]
+        picked, answers = [rows[k] for k in turns], [said[k] for k in turns]
 
         def stack(i: int, lead: tuple[int, ...] = lead, picked: list[Any] = picked) -> Array:
             parts = np.array([row[i] for row in picked], p.case.dtype)
@@ -133,7 +134,7 @@ def batch_equals_the_loop(p: Point) -> Claims:
         delta = stack(0)
         args = [stack(i + 1) if data else p.args[i] for i, data in enumerate(is_data)]
         if p.forward:
-            answer = [s.forward for s in said[: len(picked)]]
+            answer = [s.forward for s in answers]
             shape = lead + p.case.delta.shape
             yield Close(
                 f"u of batch {lead}",
@@ -143,12 +144,12 @@ def batch_equals_the_loop(p: Point) -> Claims:
             )
         if p.vjp:
             for name, d, i in p.named("d", p.vjp(delta, *args)):
-                values = np.array([s.vjp[i].value for s in said[: len(picked)]]).reshape(len(picked), *p.args[i].shape)
-                bounds = np.array([s.vjp[i].bound for s in said[: len(picked)]]).reshape(len(picked), *p.args[i].shape)
+                values = np.array([s.vjp[i].value for s in answers]).reshape(len(picked), *p.args[i].shape)
+                bounds = np.array([s.vjp[i].bound for s in answers]).reshape(len(picked), *p.args[i].shape)
                 if is_data[i]:
                     expected, bound = values.reshape(lead + p.args[i].shape), bounds.reshape(lead + p.args[i].shape)
                 else:
-                    expected, bound = added_up(lambda a: a.sum(0), values, bounds, count, p.case.dtype)
+                    expected, bound = added_up(lambda a: a.sum(0), values, bounds, len(picked), p.case.dtype)
                 yield Close(f"{name} of batch {lead}", d, expected, bound)
 
 

@@ -24,6 +24,7 @@ TAILS = (9, 17, 33, 65, 129, 257, 1027, 8, 16, 32, 64, 128, 256, 512, 1024, 31, 
 OF_VECTORS = (100, 1000, 48, 96, 192, 384, 768)  # where there is one letter, and so room for more
 CORNERS = (35, 131, 257)  # of every letter: past a tile in two directions, and matrices past 16 bits
 FROM, TO = 6, 24
+TWISTS: Mapping[int, str] = {2: "unit", 5: "ones", 6: "same", 8: "scaled"}  # of every twelve small cases
 LONG = (4_099, 65_539)  # of vectors: past 16 bits
 LONG_SIDE = 4_099  # of matrices
 EXTREME = ("huge", "tiny", "saturated", "subnormal", "mixed")
@@ -93,7 +94,7 @@ def _small(domain: Domain, letters: Sequence[str], count: int) -> Iterator[Plann
             7: dict.fromkeys(letters, 3 + k % 2),
             9: unequal | {letters[k % len(letters)]: 0 if "empty" in domain.promises else 1},
         }.get(k % 10, unequal)
-        twist = {2: "unit", 5: "ones", 6: "same", 8: "scaled"}.get(k % 12, "")
+        twist = TWISTS.get(k % 12, "")
         if twist == "same":
             sizes = dict.fromkeys(letters, 3 + k // 12 % 2)
         yield Planned("small", sizes, "plain" if twist == "scaled" else regimes[k % len(regimes)], twist)
@@ -113,14 +114,19 @@ def made(domain: Domain, planned: Planned, dtype: np.dtype[Any], seed: int, k: i
             case.args[0][-1:] = 1.1 * np.log(float(ml_dtypes.finfo(dtype).max))
     else:
         case = regime_case(operation, planned.regime, dtype, random, sizes)
-    case = _twisted(case, planned.twist, k)
+    case = twisted(case, planned.twist, k)
     if careful:
         most = float(ml_dtypes.finfo(dtype).max) ** 0.5
         case = replace(case, delta=np.asarray(np.clip(case.delta.astype(np.float64), -most, most), dtype))
     return into_the_domain(domain, case)
 
 
-def _twisted(case: Case, twist: str, k: int) -> Case:
+def twisted(case: Case, twist: str, k: int) -> Case:
+    """A case with the cotangent, or with equal arguments, that a twist says.
+
+    >>> twisted(Case("dot", (np.array([1.0]), np.array([2.0])), np.array(3.0), ()), "same", 0).args
+    (array([2.]), array([2.]))
+    """
     if twist == "ones":
         return replace(case, delta=np.ones_like(case.delta))
     if twist == "unit" and case.delta.size:

@@ -3,6 +3,7 @@
 from .functions import FUNCTIONS
 from .losses import LOSSES
 from .matrices import MATRICES
+from .more_neighbours import MORE
 from .neighbours import NEIGHBOURS
 from .networks import NETWORKS
 from .numerics import NUMERICS
@@ -14,4 +15,4 @@ from .vectors import VECTORS
 FAULTS: tuple[Fault, ...] = (*VECTORS, *FUNCTIONS, *MATRICES, *SOFTMAX, *LOSSES, *NETWORKS, *SOMETIMES, *NUMERICS)
 """Every planted fault."""
 
-__all__ = ["ASKS", "CAUSES", "FAULTS", "KINDS", "NEIGHBOURS", "Fault", "Neighbour", "implementation"]
+__all__ = ["ASKS", "CAUSES", "FAULTS", "KINDS", "MORE", "NEIGHBOURS", "Fault", "Neighbour", "implementation"]

@@ -19,6 +19,7 @@ from .makers import (
     forward,
     vjp,
 )
+from .more_neighbours import MORE
 from .table import Neighbour
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
@@ -259,4 +260,4 @@ _NETWORKS = [
               vjp=network([_tanh_from_output, SCALAR_FUNCTIONS["softplus"], "identity"])),
 ]  # fmt: skip
 
-NEIGHBOURS: tuple[Neighbour, ...] = (*_VECTORS, *_FUNCTIONS, *_MATRICES, *_LOSSES, *_NETWORKS)
+NEIGHBOURS: tuple[Neighbour, ...] = (*_VECTORS, *_FUNCTIONS, *_MATRICES, *_LOSSES, *_NETWORKS, *MORE)
