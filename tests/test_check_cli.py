@@ -124,7 +124,7 @@ def test_json_and_junit_go_into_files(file: Any, tmp_path: Path) -> None:
 
 def test_options_reach_the_check(file: Any) -> None:
     relu = "def relu_vjp(delta, x):\n    return delta * (x >= 0)\n"
-    plain = backprop(file(relu), *FEW, "--dtype", "float32,float64", "--seed", "3", "--json", "-")
+    plain = backprop(file(relu), *FEW, "--dtype", "float32", "--dtype", "float64", "--seed", "3", "--json", "-")
     assert plain.exit_code == 0, plain.output
     report = report_of(plain)["reports"][0]
     assert (report["dtypes"], report["seed"], report["level"]) == (["float32", "float64"], 3, "standard")

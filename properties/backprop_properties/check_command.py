@@ -20,11 +20,15 @@ def check(
         str, typer.Option(help="standard: as careful frameworks; strict: as the reference.", metavar="LEVEL")
     ] = "standard",
     dtype: Annotated[
-        str, typer.Option(help="Of float64, float32, float16 and bfloat16, separated by commas.", metavar="DTYPES")
-    ] = "float64",
+        list[str] | None,
+        typer.Option(help="Of float64 (if not given), float32, float16 and bfloat16.", metavar="DTYPES"),
+    ] = None,
     domain: Annotated[
         list[str] | None,
-        typer.Option(help='What is not promised (y=one-hot, n="multiple of 8") or is (masks); may be given again.'),
+        typer.Option(
+            help='What is not promised (y=one-hot, n="multiple of 8"), or is (masks); may be given again.',
+            metavar="RULE",
+        ),
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="They take leading batch axes, too.")] = False,
     max_examples: Annotated[
@@ -63,8 +67,8 @@ def check(
     for file in (json_file if json_file != "-" else None, junit_file):
         if file is not None and not Path(file).parent.is_dir():
             raise _unusable(f"there is no folder {Path(file).parent}")
-    names = [name for text in operation or () for name in split_names(text)]
-    options = {"level": level, "dtypes": tuple(split_names(dtype)), "batch": batch}
+    names, dtypes = ([part for text in texts or () for part in split_names(text)] for texts in (operation, dtype))
+    options = {"level": level, "dtypes": tuple(dtypes or ["float64"]), "batch": batch}
     options |= {"max_examples": max_examples, "seed": seed}
     try:
         with watched() as (on_tasks, on_report):

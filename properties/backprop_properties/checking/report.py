@@ -151,6 +151,7 @@ class Report:
 
     def raise_on_failure(self) -> None:
         """`CheckFailed`, an `AssertionError`, unless the check passed."""
+        __tracebackhide__ = True  # pytest shows the report and not this frame
         if not self.passed:
             raise CheckFailed(self)
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ def run(
     Raises ValueError, in one line, for names and domains that cannot be understood.
     """
     started, this, jobs = time.perf_counter(), Run(), jobs or os.cpu_count() or 1
+    if not sys.platform.startswith("linux"):
+        this.notes.append("this system has no limit for the memory of a process: none is set")
     wanted = [operation for name in names for operation in operations_named(name)]
     try:
         for path, found in _looked_into(files, timeout, memory, jobs):
