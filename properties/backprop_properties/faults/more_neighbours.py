@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .makers import Array, Function, changed, forward, log_softmax, sigmoid, softmax, vjp
+from ..textbook import log_softmax, sigmoid, softmax
+from .makers import Array, Function, changed, forward, vjp
 from .table import Neighbour
 
 SINGLE = ("batch",)

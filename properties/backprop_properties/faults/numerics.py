@@ -6,23 +6,8 @@ import numpy as np
 
 from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
 
-from .makers import (
-    F32,
-    F64,
-    FORWARD,
-    VJP,
-    Array,
-    Function,
-    bent,
-    changed,
-    fed,
-    forward,
-    log_softmax,
-    sigmoid,
-    softmax,
-    vjp,
-)
-from .networks import network
+from ..textbook import bent, log_softmax, network, sigmoid, softmax
+from .makers import F32, F64, FORWARD, VJP, Array, Function, changed, fed, forward, vjp
 from .table import Fault
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .makers import F64, FORWARD, VJP, Array, Function, changed, element, fed, forward, scaled, softmax, vjp
+from ..textbook import softmax
+from .makers import F64, FORWARD, VJP, Array, Function, changed, element, fed, forward, scaled, vjp
 from .table import Fault
 
 
