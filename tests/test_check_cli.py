@@ -129,7 +129,7 @@ def test_options_reach_the_check(file: Any) -> None:
     report = report_of(plain)["reports"][0]
     assert (report["dtypes"], report["seed"], report["level"]) == (["float32", "float64"], 3, "standard")
     asked = backprop(
-        file(relu), "--domain", "kinks", "--domain", "n=at least 2", "--json", "-", "--batch", "--examples", "60"
+        file(relu), "--domain", "kinks", "--domain", "n=at least 2", "--json", "-", "--batch", "--examples", "100"
     )
     assert asked.exit_code == 1
     report = report_of(asked)["reports"][0]

@@ -15,7 +15,7 @@ from typing import Any
 from .checking.check import examined
 from .faults import FAULTS, NEIGHBOURS, Fault, Neighbour
 from .rivals import installed, rejections
-from .verify import keep_compiled_programs
+from .workers import keep_compiled_programs
 
 Verdicts = tuple[bool, bool] | None  # rejected on one input, on many; None: not to be seen
 TOGETHER = 8  # rows that one task has

@@ -231,7 +231,8 @@ def _tried(
     if judged and "vjp_equals_jax_vjp" not in failed:
         missing = [f"d{name}" for name in trial.row.arguments if f"d{name}" not in judged]
         notes += [f"not judged, since vjp never gave it: {name}" for name in missing]
-    told = hints(trial, failed, DTYPES[dtype])
+    with np.errstate(all="ignore"):
+        told = hints(trial, failed, DTYPES[dtype])
     return [
         _failure(trial, law, *failed[law], dtype, names, told.get(law, ("", ""))) for law in trial.laws if law in failed
     ]
