@@ -482,7 +482,7 @@ def test_the_first_mistakes_of_planted_faults_are_caught():
              "precision"}  # fmt: skip
     small = [fault for fault in FAULTS if max(fault.sizes.values(), default=0) <= 257 and fault.kind in kinds]
     passed = set()
-    for fault, dtype in ((fault, dtype) for fault in small for dtype in fault.dtypes):
+    for fault, dtype in ((row, dtype) for row in small for dtype in row.dtypes):
         cases = [case for case in cases_of(fault.operation) if case.dtype.name == dtype]
         if not judged(cases, Implementation(fault.forward, fault.jacobian, fault.vjp))[1]:
             passed.add((fault.name, dtype))
