@@ -21,6 +21,7 @@ from .domain import Domain
 TAILS = (9, 17, 33, 65, 129, 257, 1027, 8, 16, 32, 64, 128, 256, 31, 63, 127)
 LONG = (4_099, 65_539)  # of vectors: past 16 bits
 LONG_SIDE = 4_099  # of matrices
+ASIDE = 20_240  # a seed for cases beside those of a run
 EXTREME = ("huge", "tiny", "saturated", "subnormal", "mixed")
 
 
@@ -105,6 +106,17 @@ def made(domain: Domain, planned: Planned, dtype: np.dtype[Any], seed: int, k: i
         most = float(ml_dtypes.finfo(dtype).max) ** 0.5
         case = replace(case, delta=np.asarray(np.clip(case.delta.astype(np.float64), -most, most), dtype))
     return into_the_domain(domain, case)
+
+
+def ordinary_case(domain: Domain, dtype: np.dtype[Any], sizes: Sizes | None = None, k: int = 0) -> Case:
+    """Ordinary numbers that a run does not draw, of these sizes, or of small unequal ones."""
+    planned = Planned("small", domain.nearest({**unequal_sizes(domain.operation, k), **(sizes or {})}), "general")
+    return made(domain, planned, dtype, ASIDE, k)
+
+
+def unequal_sizes(operation: Operation, k: int) -> dict[str, int]:
+    letters = sorted({letter for core in cores(operation) for letter in core})
+    return {letter: 3 + (2 * i + k) % 5 for i, letter in enumerate(letters)}
 
 
 def into_the_domain(domain: Domain, case: Case) -> Case:
