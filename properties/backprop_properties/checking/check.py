@@ -22,8 +22,8 @@ from ..truth import TRUTH_LAWS
 from .domain import Domain, domain_of
 from .guard import Function, guarded, name_of
 from .hints import hints
-from .layers import first_wrong
-from .plan import Planned, directions, made, plan
+from .layers import first_wrong_layer
+from .plan import Planned, directions, made, ordinary_case, plan
 from .report import Checked, Failure, Report
 from .shrink import smallest
 
@@ -277,7 +277,7 @@ def _failure(
         violation.expected,
         violation.ulp,
         violation.times,
-        first_wrong(trial.point(case), law),
+        first_wrong_layer(trial.row, map(trial.point, (ordinary_case(trial.domain, DTYPES[dtype]), case)), law),
         *hint,
     )
 

@@ -1,6 +1,6 @@
 """Which gradient of a network is the first wrong one, in the order in which back-propagation computes them?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,11 +25,15 @@ def backward_order(row: Operation) -> list[str]:
     return [*reversed(parameters), "x"]
 
 
-def first_wrong(point: Point, law: str) -> str:
-    """A line on a network's gradients at a point, or nothing if they are right there, or cannot be had."""
-    row = point.operation
+def first_wrong_layer(row: Operation, points: Iterable[Point], law: str) -> str:
+    """A line on a network's gradients at the first of some points where one is wrong, or nothing."""
     if row.name.partition("[")[0] not in NETWORKS:
         return ""
+    return next((line for line in (_first_wrong(point, law) for point in points) if line), "")
+
+
+def _first_wrong(point: Point, law: str) -> str:
+    row = point.operation
     results: Sequence[Any] | None = None
     with suppress(Exception):  # somebody else's functions: the failure itself says what they raise
         if law == "jacobian_equals_jacrev" and point.jacobian:

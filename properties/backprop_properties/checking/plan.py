@@ -27,6 +27,7 @@ FROM, TO = 6, 24
 TWISTS: Mapping[int, str] = {2: "unit", 5: "ones", 6: "same", 8: "scaled"}  # of every twelve small cases
 LONG = (4_099, 65_539)  # of vectors: past 16 bits
 LONG_SIDE = 4_099  # of matrices
+ASIDE = 20_240  # a seed for cases beside those of a run
 EXTREME = ("huge", "tiny", "saturated", "subnormal", "mixed")
 
 
@@ -145,6 +146,17 @@ def twisted(case: Case, twist: str, k: int) -> Case:
             ]
         return replace(case, args=tuple(arrays[:-1]), delta=arrays[-1])
     return case
+
+
+def ordinary_case(domain: Domain, dtype: np.dtype[Any], sizes: Sizes | None = None, k: int = 0) -> Case:
+    """Ordinary numbers that a run does not draw, of these sizes, or of small unequal ones."""
+    planned = Planned("small", domain.nearest({**unequal_sizes(domain.operation, k), **(sizes or {})}), "general")
+    return made(domain, planned, dtype, ASIDE, k)
+
+
+def unequal_sizes(operation: Operation, k: int) -> dict[str, int]:
+    letters = sorted({letter for core in cores(operation) for letter in core})
+    return {letter: 3 + (2 * i + k) % 5 for i, letter in enumerate(letters)}
 
 
 def into_the_domain(domain: Domain, case: Case) -> Case:

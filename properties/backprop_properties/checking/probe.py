@@ -17,9 +17,8 @@ from backprop_reference import Operation
 
 from ..inputs import Array, Case, cores
 from .domain import Domain
-from .plan import Planned, into_the_domain, made, sizes_of
+from .plan import into_the_domain, ordinary_case, sizes_of, unequal_sizes
 
-SEED = 20_240  # of the cases that no other part of a check draws
 ORDINARY = 6  # cases
 PREFIX = {"forward": "", "vjp": "d", "jacobian": "J_"}
 
@@ -60,13 +59,12 @@ class Probe:
 
     # ── Cases ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def case(self, sizes: dict[str, int], k: int = 0) -> Case:
+    def case(self, sizes: Mapping[str, int], k: int = 0) -> Case:
         """Ordinary numbers of these sizes; letters that are not given are small and unequal."""
-        sizes = self.unequal(0) | sizes
-        return self.at(made(self.domain, Planned("small", self.domain.nearest(sizes), "general"), self.dtype, SEED, k))
+        return self.at(ordinary_case(self.domain, self.dtype, {**self.unequal(0), **sizes}, k))
 
     def unequal(self, k: int) -> dict[str, int]:
-        return {letter: 3 + (2 * i + k) % 5 for i, letter in enumerate(self.letters)}
+        return unequal_sizes(self.row, k)
 
     def ordinary(self) -> list[Case]:
         """Small cases of sizes that differ among the letters, and from case to case."""

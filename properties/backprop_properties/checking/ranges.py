@@ -47,11 +47,8 @@ def tile(p: Probe) -> Found | None:
             continue
         for t in (n for n in sizes if 1 < n <= most // 2):
             for least, words in ((t, f"up to {t} and "), (0, "")):
-                if (
-                    wrong == [n for n in sizes if n > least and n % t]
-                    and max(wrong) > t
-                    and _right_at(p, letter, 2 * t)
-                ):
+                past = [n for n in sizes if n > least and n % t]
+                if wrong == past and max(wrong) > t and all(_right_at(p, letter, m * t) for m in (2, 3)):
                     says = f"right {words}at multiples of {t}, wrong at every other {letter}"
                     return "tile-tail", f"{says}: what is past the last full tile of {t} is lost"
         if wrong == [n for n in sizes if n >= wrong[0]] and wrong[0] > 2:
@@ -66,9 +63,12 @@ def tile(p: Probe) -> Found | None:
 
 
 def _right_at(p: Probe, letter: str, n: int, k: int = 0) -> bool:
-    """At numbers of both signs, and where nothing is negative, so that no rectifier hides a tail."""
+    """At numbers of both signs, and where none is negative, so that no rectifier hides a tail."""
     case = p.case({letter: n}, n + k)
-    positive = {name: np.abs(a) for name, a in zip(p.row.arguments, case.args, strict=True)}
+    positive = {
+        name: np.abs(a) / a.dtype.type(a.shape[-1] ** 0.5 if name[0] in "Ww" else 1)
+        for name, a in zip(p.row.arguments, case.args, strict=True)
+    }
     return p.right(case) and p.right(p.at(case, **positive))
 
 
