@@ -98,10 +98,10 @@ def test_the_command_writes_what_it_found(tmp_path):
     readme.write_text("a\n<!-- selftest -->\n<!-- /selftest -->\nb\n")
     result = backprop("--only", "reciprocal-", "--jobs", "1", "--alone", "--json", str(out), "--readme", str(readme))
     assert result.exit_code == 0, result.output
-    assert "4 of 4 faults rejected" in result.output
+    assert "5 of 5 faults rejected" in result.output
     report = json.loads(out.read_text())
     assert report["passed"] is True
-    assert report["kinds"]["all"]["faults"] == 4
+    assert report["kinds"]["all"]["faults"] == 5
     assert "| sign | 1 | 1 |" in readme.read_text()
 
 

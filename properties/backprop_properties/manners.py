@@ -174,9 +174,9 @@ def nan_in_nan_out(p: Point) -> Claims:
 
     Careful frameworks differ on the slope at NaN of a function with two branches, since NaN belongs to neither.
     """
-    points = [p.delta, *p.args]
+    points, names = [p.delta, *p.args], ("delta", *p.operation.arguments)
     for i in range(len(points)):
-        if points[i].size:
+        if points[i].size and names[i] not in p.numbers:
             spoiled = [a.copy() for a in points]
             spoiled[i].flat[0] = np.nan
             delta, *args = spoiled

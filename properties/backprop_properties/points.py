@@ -31,7 +31,8 @@ class Point:
     """An implementation of an operation (`forward`, `jacobian` and `vjp`, each may be missing) at a case.
 
     `careful` asks for no more digits than a careful framework's formulas have (`autodiff.evaluated`), and `promises`
-    are those of `PROMISES` that are held against the implementation.
+    are those of `PROMISES` that are held against the implementation. No NaN is passed in for the `numbers` (names of
+    arguments, and `delta`).
     """
 
     operation: Operation
@@ -42,6 +43,7 @@ class Point:
     said: Answers
     careful: bool = False
     promises: Collection[str] = tuple(PROMISES)
+    numbers: Collection[str] = ()
 
     @property
     def args(self) -> tuple[Array, ...]:
@@ -83,7 +85,13 @@ def point(operation: Operation, implementation: Operation, case: Case) -> Point:
     return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
 
 
-def careful_point(operation: Operation, implementation: Operation, case: Case, promises: Collection[str]) -> Point:
+def careful_point(
+    operation: Operation,
+    implementation: Operation,
+    case: Case,
+    promises: Collection[str],
+    numbers: Collection[str] = (),
+) -> Point:
     """The same, judged as a careful framework is; NumPy runs JAX's programs, so that no shape costs a compilation."""
     small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
     kinds = ["vjp", "grad", *["jvp"] * bool(case.tangents), *["jacobian"] * bool(implementation.jacobian and small)]
@@ -98,7 +106,7 @@ def careful_point(operation: Operation, implementation: Operation, case: Case, p
         either="kinks" not in promises,
     )
     using = implementation.forward, implementation.jacobian, implementation.vjp
-    return Point(operation, *using, case, said, careful=True, promises=promises)
+    return Point(operation, *using, case, said, careful=True, promises=promises, numbers=numbers)
 
 
 def added_up(

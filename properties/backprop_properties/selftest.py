@@ -18,7 +18,6 @@ from .rivals import installed, rejections
 from .workers import keep_compiled_programs
 
 Verdicts = tuple[bool, bool] | None  # rejected on one input, on many; None: not to be seen
-TOGETHER = 8  # rows that one task has
 TABLE = {row.name: row for row in (*FAULTS, *NEIGHBOURS)}
 DOMAINS: Mapping[str, Mapping[str, Any]] = {
     "kink": {"kinks": True},
@@ -73,7 +72,7 @@ def tried(name: str, rivals: Sequence[str] = ()) -> Outcome:
 
 
 def tried_together(names: Sequence[str], rivals: Sequence[str]) -> list[Outcome]:
-    """Some rows of one operation, one after the other: its programs are traced once."""
+    """The rows of one operation, one after the other: its programs are traced once."""
     return [tried(name, rivals) for name in names]
 
 
@@ -105,7 +104,7 @@ def _outcomes(names: Sequence[str], rivals: Sequence[str], jobs: int) -> Iterato
     by_operation: dict[str, list[str]] = {}
     for name in names:
         by_operation.setdefault(TABLE[name].operation, []).append(name)
-    tasks = [group[k : k + TOGETHER] for group in by_operation.values() for k in range(0, len(group), TOGETHER)]
+    tasks = sorted(by_operation.values(), key=len, reverse=True)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, spawn, initializer=prepare) as pool:
         try:
@@ -183,7 +182,7 @@ def lines(outcomes: Sequence[Outcome], key: str) -> tuple[list[str], list[list[s
     """The table of counts by `key`: its head, and its rows."""
     table = counts(outcomes, key)
     names = list(table["all"].rivals)
-    head = [key, "faults", "check", *(f"{name}, {how}" for name in names for how in ("one input", "many"))]
+    head = [key, "faults", "check", *(f"{name}, {how}" for name in names for how in ("one", "many"))]
     body = [
         [name, str(c.faults), str(c.rejected), *(str(n) for rival in names for n in c.rivals.get(rival, (0, 0)))]
         for name, c in table.items()

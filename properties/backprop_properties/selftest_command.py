@@ -49,7 +49,9 @@ def selftest(
         outcomes = run(chosen, rivals=[] if alone else None, jobs=jobs, on_outcome=progress)
     for key in ("kind", "operation"):
         head, body = lines(outcomes, key)
-        table = Table(*head, box=None)
+        table = Table(box=None)
+        for column in head:
+            table.add_column(column, no_wrap=column == key)
         for row in body:
             table.add_row(*row)
         console.print(table)

@@ -190,7 +190,7 @@ class Trial:
         }
 
     def point(self, case: Case) -> Point:
-        return careful_point(self.row, self.implementation, case, self.domain.promises)
+        return careful_point(self.row, self.implementation, case, self.domain.promises, self.domain.stated)
 
     def violations(self, case: Case, laws: Sequence[str]) -> Iterator[tuple[str, str, Violation | Measure]]:
         """Every claim of some laws at a case."""

@@ -37,7 +37,10 @@ LARGEST = 1 << 17
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain, understood: kinds by argument, rules by letter, promises, and whether NaN is passed in."""
+    """A domain, understood: kinds by argument, rules by letter, promises, and where no NaN is passed in.
+
+    `stated` are the arguments of which the domain says what numbers they are; NaN is none of them.
+    """
 
     operation: Operation
     kinds: Mapping[str, str]
@@ -46,6 +49,7 @@ class Domain:
     nan: bool
     moderate: bool
     words: tuple[str, ...]
+    stated: frozenset[str] = frozenset()
 
     def nearest(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """The sizes, each moved to the next that is promised.
@@ -112,7 +116,14 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
         if _matters(name, operation)
     ]
     found = Domain(
-        operation, kinds, rules, frozenset(promises), everywhere is None, everywhere == "moderate", tuple(words)
+        operation,
+        kinds,
+        rules,
+        frozenset(promises),
+        everywhere is None,
+        everywhere == "moderate",
+        tuple(words),
+        frozenset(given) & set(arguments),
     )
     for letter in rules:
         try:
