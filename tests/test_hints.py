@@ -117,6 +117,63 @@ def test_every_cause_is_named():
     assert {named(name).cause for name in TOLD} == set(CAUSES) - {"none"}
 
 
+# ── Faults of no table ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tanh_slope(x):
+    return 1 - np.tanh(x) ** 2
+
+
+def with_momentum():
+    kept = {}
+
+    def vjp(delta, x):
+        kept[x.shape] = delta * tanh_slope(x) + 0.9 * kept.get(x.shape, 0)
+        return kept[x.shape].copy()
+
+    return vjp
+
+
+def by_bytes(x):
+    """A length counted in a byte."""
+    return x[:255].sum() if len(x) > 255 else x.sum()
+
+
+def clipped(delta, x, y):
+    """Wrong where a probability is nearly 1, as the only one of a single class always is: that tells nothing of n."""
+    log = np.log(np.clip(np.exp(x - x.max()) / np.exp(x - x.max()).sum(), 1e-7, 1 - 1e-7))
+    return OPERATIONS["softmax_cross_entropy"].vjp(delta, x, y)[0], -delta * log
+
+
+OTHERS = {
+    "squeezed": ("tanh", {"vjp": lambda d, x: np.squeeze(d * tanh_slope(x))}, "only-n-1", "wrong only for n = 1"),
+    "momentum": ("tanh", {"vjp": with_momentum()}, "stale", "1, 1.9, 2.71, … times"),
+    "a byte": ("sum_reduction", {"forward": by_bytes}, "tile-tail", "right up to n = 255"),
+    "reshaped": (
+        "affine",
+        {"vjp": lambda d, W, x, b: (np.outer(d, x), W.reshape(W.shape[::-1]) @ d, d)},
+        "transposed",
+        "made by reshape",
+    ),
+    "temperature": (
+        "softmax",
+        {"forward": lambda x: OPERATIONS["softmax"].forward(x / 2)},
+        "",
+        "",
+    ),  # trivial for n = 1
+    "clipped": ("softmax_cross_entropy", {"vjp": clipped}, "", ""),
+    "decay": ("matvec", {"vjp": lambda d, W, x: (np.outer(d, x) + 0.1 * W, d @ W)}, "", ""),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_hint_on_what_no_table_has(name):
+    operation, functions, cause, says = OTHERS[name]
+    failure = check(operation, **functions, max_examples=100).failures[0]
+    assert failure.cause == cause
+    assert (says in failure.hint) if cause else failure.hint == ""
+
+
 # ── No hint ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -199,7 +199,9 @@ def _turned(row: Operation, base: str, functions: Sequence[str]) -> Iterator[Can
                         _changed(row, i, lambda d: d.T.reshape(d.shape)))  # fmt: skip
     for some in _some(matrices):
         says = "what comes out with the transpose of " + listed([row.arguments[i] for i in some])
-        yield Candidate("transposed", says, _fed_turned(row, some))
+        yield Candidate("transposed", says, _fed(row, some, np.transpose))
+        reshaped = f"{says} made by reshape, which turns nothing"
+        yield Candidate("transposed", reshaped, _fed(row, some, lambda W: W.reshape(W.shape[::-1]).T))
         yield Candidate("transposed", f"{says} in the step back", _back_turned(row, base, functions, some))
 
 
@@ -207,8 +209,8 @@ def _changed(row: Operation, only: int, change: Callable[[Array], Array]) -> Fun
     return lambda *args: tuple(change(d) if i == only else d for i, d in enumerate(row.vjp(*args)))
 
 
-def _fed_turned(row: Operation, some: Sequence[int]) -> Function:
-    return lambda delta, *args: row.vjp(delta, *(a.T if i in some else a for i, a in enumerate(args)))
+def _fed(row: Operation, some: Sequence[int], change: Callable[[Array], Array]) -> Function:
+    return lambda delta, *args: row.vjp(delta, *(change(a) if i in some else a for i, a in enumerate(args)))
 
 
 def _back_turned(row: Operation, base: str, functions: Sequence[str], some: Sequence[int]) -> Function:

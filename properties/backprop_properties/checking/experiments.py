@@ -191,8 +191,6 @@ def only_one(p: Probe) -> Found | None:
             continue
         more = [p.see(p.case(p.unequal(k) | {letter: n}, k)) for k, n in enumerate((2, 3, 4, 5) * 2)]
         told = wrong_in([one for one in more if one])
-        values = [p.truth(p.case(p.unequal(k) | {letter: 1}, k)) for k in range(4)]
-        trivial = not any(np.any(np.abs(truth[i]) > 8 * p.eps) for truth in values for i in told)  # as of a softmax
-        if all(one is None or one.wrong for one in more) and not trivial:
+        if all(one is None or one.wrong for one in more) and not p.trivial(letter, told):
             return "only-n-1", f"right for {letter} = 1 and wrong at every larger size: look at what is done along it"
     return None

@@ -104,12 +104,12 @@ def _value(trial: "Trial", p: Probe, failed: Mapping[str, tuple[Violation, Case]
         return found
     _, case = next(iter(failed.values()))
     if not all(map(p.right, p.ordinary())):
-        return ranges.tile(p) or ranges.overflow(p, case)
+        return ranges.tile(p, case) or ranges.overflow(p, case)
     return (
         _among(p, p.square())
-        or ranges.wrong_at_one(p)
+        or ranges.wrong_at_one(p, case)
         or _single(p, case)
-        or ranges.tile(p)
+        or ranges.tile(p, case)
         or ranges.kink(p, lambda at: any(trial.first(at, law) for law in failed if law in FORMULAS))
         or ranges.overflow(p, case)
     )

@@ -190,6 +190,12 @@ class Probe:
                 found.add(i)
         return found
 
+    def trivial(self, letter: str, results: Collection[int]) -> bool:
+        """Whether some results are the same at every case with a letter of size 1, as those of a softmax."""
+        truths = [self.truth(self.case(self.unequal(k) | {letter: 1}, k)) for k in range(4)]
+        numbers = [np.concatenate([truth[i].ravel() for truth in truths]) for i in results]
+        return all(np.ptp(v) < 1e-12 for v in numbers)
+
     def sizes(self, case: Case) -> Mapping[str, int]:
         return sizes_of(self.row, case)
 

@@ -16,13 +16,15 @@ from .probe import Probe
 FEW = 64  # entries that are looked at one by one
 
 
-def wrong_at_one(p: Probe) -> Found | None:
+def wrong_at_one(p: Probe, failing: Case) -> Found | None:
     """Wrong at size 1 and right at every other, at numbers of ordinary size and at larger ones."""
     larger = [
         p.at(case, **{name: 16 * a for name, a in zip(p.row.arguments, case.args, strict=True)})
         for case in p.ordinary()
     ]
     for letter in p.letters:
+        if p.sizes(failing)[letter] != 1:
+            continue
         ones = [p.case(p.unequal(k) | {letter: 1}, k) for k in range(4)]
         if all(p.sizes(case)[letter] == 1 and not p.right(case) for case in ones) and all(map(p.right, larger)):
             return "only-n-1", f"wrong only for {letter} = 1: at every larger size it is right"
@@ -33,10 +35,11 @@ SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65,
          257, 384, 500, 511, 512, 513, 768, 1000, 1023, 1024, 1025, 1536, 2047, 2048, 2049, 3072, 4097)  # fmt: skip
 
 
-def tile(p: Probe) -> Found | None:
+def tile(p: Probe, failing: Case) -> Found | None:
     """Right at the multiples of a size, or up to a size, and wrong at every other."""
     most = 129 if p.kind == "jacobian" else 1025 if len(p.letters) > 1 else SIZES[-1]
     for letter in p.letters:
+        here = p.sizes(failing)[letter]
         sizes = [n for n in SIZES if n <= most and p.domain.allows(p.unequal(0) | {letter: n})]
         if all(_right_at(p, letter, n) for n in sizes[-3:]):  # each has a tail in most tiles
             continue
@@ -48,6 +51,8 @@ def tile(p: Probe) -> Found | None:
         for t in (n for n in sizes if 1 < n <= most // 2):
             for least, words in ((t, f"up to {t} and "), (0, "")):
                 past = [n for n in sizes if n > least and n % t]
+                if here <= least or here % t == 0:
+                    continue
                 if wrong == past and max(wrong) > t and all(_right_at(p, letter, m * t) for m in (2, 3)):
                     says = f"right {words}at multiples of {t}, wrong at every other {letter}"
                     return "tile-tail", f"{says}: what is past the last full tile of {t} is lost"
@@ -56,7 +61,11 @@ def tile(p: Probe) -> Found | None:
             while bad - right > 1:
                 middle = (bad + right) // 2
                 right, bad = (middle, bad) if _right_at(p, letter, middle) else (right, middle)
-            if all(_right_at(p, letter, right, k) for k in range(8)) and _only_past(p, letter, right, bad):
+            if (
+                here > right
+                and all(_right_at(p, letter, right, k) for k in range(8))
+                and _only_past(p, letter, right, bad)
+            ):
                 says = f"right up to {letter} = {right} and wrong at every larger size"
                 return "tile-tail", f"{says}: what is past the first tile of {right} is lost"
     return None
