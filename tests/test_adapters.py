@@ -38,13 +38,13 @@ def test_torch_is_right(torch, name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_torch_is_right_in_half_precision(torch, name):
-    report = check(name, **from_torch(peers.torch_function(name)), dtypes=HALVES, max_examples=100)
+    report = check(name, **from_torch(peers.torch_function(name)), dtypes=HALVES, max_examples=60)
     assert report.passed, report
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_jax_is_right(name):
-    report = check(name, **from_jax(peers.jax_function(name)), dtypes=BOTH, max_examples=100)
+    report = check(name, **from_jax(peers.jax_function(name)), dtypes=BOTH, max_examples=60)
     assert report.passed, report
 
 

@@ -26,6 +26,14 @@ PROMISES: Mapping[str, str] = {
 }
 
 
+NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vjp
+    "vjp_of_one_equals_jax_grad": "grad",
+    "vjp_is_the_transpose_of_jvp": "jvp",
+    "jacobian_equals_jacrev": "jacobian",
+    "vjp_is_delta_times_jacobian": "jacobian",
+}
+
+
 @dataclass(frozen=True)
 class Point:
     """An implementation of an operation (`forward`, `jacobian` and `vjp`, each may be missing) at a case.
@@ -91,10 +99,16 @@ def careful_point(
     case: Case,
     promises: Collection[str],
     numbers: Collection[str] = (),
+    laws: Collection[str] = tuple(NEEDED_BY),
 ) -> Point:
-    """The same, judged as a careful framework is; NumPy runs JAX's programs, so that no shape costs a compilation."""
+    """The same, judged as a careful framework is; NumPy runs JAX's programs, so that no shape costs a compilation.
+
+    What JAX says is asked only as far as `laws` need it.
+    """
     small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
-    kinds = ["vjp", "grad", *["jvp"] * bool(case.tangents), *["jacobian"] * bool(implementation.jacobian and small)]
+    able = {"grad": True, "jvp": bool(case.tangents), "jacobian": bool(implementation.jacobian and small)}
+    needed = {NEEDED_BY.get(law) for law in laws}
+    kinds = ["vjp", *(kind for kind, can in able.items() if can and kind in needed)]
     said = evaluated(
         operation.name,
         case.delta,

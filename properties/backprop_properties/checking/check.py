@@ -189,12 +189,14 @@ class Trial:
             if name not in left_out
         }
 
-    def point(self, case: Case) -> Point:
-        return careful_point(self.row, self.implementation, case, self.domain.promises, self.domain.stated)
+    def point(self, case: Case, laws: Sequence[str]) -> Point:
+        """The implementation at a case, with what these laws need to know."""
+        return careful_point(self.row, self.implementation, case, self.domain.promises, self.domain.stated, laws)
 
     def violations(self, case: Case, laws: Sequence[str]) -> Iterator[tuple[str, str, Violation | Measure]]:
         """Every claim of some laws at a case."""
-        return violations({name: self.laws[name] for name in laws}, self.point(case))
+        point = self.point(case, laws) if laws else None
+        return violations({name: self.laws[name] for name in laws}, point) if point else iter(())
 
     def first(self, case: Case, law: str) -> Violation | None:
         """What breaks a law at a case, if anything."""
