@@ -15,7 +15,7 @@ from ..claims import Measure, Violation
 from ..inputs import Case
 from ..laws import LAWS
 from ..named import operation_named
-from ..points import Point, careful_point
+from ..points import NEEDED_BY, Point, careful_point
 from ..trial import replay as replay_reference
 from ..trial import violations
 from ..truth import TRUTH_LAWS
@@ -189,7 +189,7 @@ class Trial:
             if name not in left_out
         }
 
-    def point(self, case: Case, laws: Sequence[str]) -> Point:
+    def point(self, case: Case, laws: Sequence[str] = tuple(NEEDED_BY)) -> Point:
         """The implementation at a case, with what these laws need to know."""
         return careful_point(self.row, self.implementation, case, self.domain.promises, self.domain.stated, laws)
 

@@ -105,12 +105,16 @@ def _value(trial: "Trial", p: Probe, failed: Mapping[str, tuple[Violation, Case]
     _, case = next(iter(failed.values()))
     if not all(map(p.right, p.ordinary())):
         return ranges.tile(p, case) or ranges.overflow(p, case)
+
+    def breaks(at: Case) -> bool:
+        return any(trial.first(at, law) for law in failed if law in FORMULAS)
+
     return (
         _among(p, p.square())
-        or ranges.wrong_at_one(p, case)
+        or ranges.wrong_at_one(p, case, breaks)
         or _single(p, case)
         or ranges.tile(p, case)
-        or ranges.kink(p, lambda at: any(trial.first(at, law) for law in failed if law in FORMULAS))
+        or ranges.kink(p, breaks)
         or ranges.overflow(p, case)
     )
 
