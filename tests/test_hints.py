@@ -69,8 +69,8 @@ TOLD = {
     "softmax-one-buffer": "overwritten by the next call",
     "softmax-layer": "taken from the last call of forward",
     "affine-adds-up": "added to what earlier calls left",
-    "affine-into-the-bias": "forward wrote to its argument [2]",
-    "softmax-in-place": "forward wrote to its argument [0]",
+    "affine-into-the-bias": "forward wrote to its argument b",
+    "softmax-in-place": "forward wrote to its argument x",
     "dot-float32": "u is computed in float32",
     "hadamard-half": "float16",
     "leaky-relu-slope-of-float32": "the slope 0.01 rounded to float32",
@@ -146,7 +146,12 @@ def clipped(delta, x, y):
 
 
 OTHERS = {
-    "squeezed": ("tanh", {"vjp": lambda d, x: np.squeeze(d * tanh_slope(x))}, "only-n-1", "wrong only for n = 1"),
+    "squeezed": (
+        "tanh",
+        {"vjp": lambda d, x: np.squeeze(OPERATIONS["tanh"].vjp(d, x)[0])},
+        "only-n-1",
+        "wrong only for n = 1",
+    ),
     "momentum": ("tanh", {"vjp": with_momentum()}, "stale", "1, 1.9, 2.71, … times"),
     "a byte": ("sum_reduction", {"forward": by_bytes}, "tile-tail", "right up to n = 255"),
     "reshaped": (
