@@ -146,7 +146,12 @@ def clipped(delta, x, y):
 
 
 OTHERS = {
-    "squeezed": ("tanh", {"vjp": lambda d, x: np.squeeze(d * tanh_slope(x))}, "only-n-1", "wrong only for n = 1"),
+    "squeezed": (
+        "tanh",
+        {"vjp": lambda d, x: np.squeeze(OPERATIONS["tanh"].vjp(d, x)[0])},
+        "only-n-1",
+        "wrong only for n = 1",
+    ),
     "momentum": ("tanh", {"vjp": with_momentum()}, "stale", "1, 1.9, 2.71, … times"),
     "a byte": ("sum_reduction", {"forward": by_bytes}, "tile-tail", "right up to n = 255"),
     "reshaped": (
