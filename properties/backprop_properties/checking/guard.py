@@ -30,7 +30,7 @@ def guarded(
         return _array(_called(forward, "forward", args), "forward returned", args[0].dtype)
 
     def cotangents(delta: Any, *args: Any) -> Any:
-        found = _each(_called(vjp, "vjp", (delta, *args)), [f"d{name}" for name in names], "vjp")
+        found = _each(_called(vjp, "vjp", (delta, *args)), [f"d{name}" for name in names], "vjp", args[0].ndim)
         if all(d is None for d in found):
             raise Unusable("vjp returned None for every argument, expected at least one cotangent")
         return tuple(
@@ -57,10 +57,14 @@ def _called(f: Function | None, what: str, args: Sequence[Any]) -> Any:
         raise Unusable(f"{what} called exit({error.code!r})") from None
 
 
-def _each(result: Any, names: Sequence[str], what: str) -> Sequence[Any]:
-    """The results by argument: a tuple, or for one argument the result itself."""
+def _each(result: Any, names: Sequence[str], what: str, axes: int = -1) -> Sequence[Any]:
+    """The results by argument: a tuple or a list, or for one argument the result itself.
+
+    For one argument a list is its numbers, unless what stands in it has as many `axes` as the argument.
+    """
     expected = f"a tuple of {len(names)} ({', '.join(names)})" if len(names) > 1 else f"{names[0]}, or a tuple of it"
-    if isinstance(result, tuple | list) and not (len(names) == 1 and isinstance(result, list)):
+    numbers = len(names) == 1 and isinstance(result, list) and not (len(result) == 1 and np.ndim(result[0]) == axes)
+    if isinstance(result, tuple | list) and not numbers:
         if len(result) != len(names):
             raise Unusable(f"{what} returned {len(result)} results, expected {expected}")
         return result
