@@ -36,8 +36,9 @@ def python_name(operation: str) -> str:
 
 def operation_named(name: str) -> Operation:
     """The row of the table, or ValueError with the nearest names."""
-    if name in OPERATIONS:
-        return OPERATIONS[name]
+    exact = [row for row in OPERATIONS if name in (row, python_name(row))]
+    if exact:
+        return OPERATIONS[exact[0]]
     family = [row for row in OPERATIONS if row.partition("[")[0] == name]
     near = family or difflib.get_close_matches(str(name), OPERATIONS, 3)
     raise ValueError(

@@ -105,6 +105,7 @@ def examined(
     started = time.perf_counter()
     forward, vjp, jacobian = (functions.get(kind) for kind in ("forward", "vjp", "jacobian"))
     row = operation_named(operation)
+    dtypes = (dtypes,) if isinstance(dtypes, str) else dtypes
     _refuse_the_unusable(row, dtypes, level, max_examples, forward=forward, vjp=vjp, jacobian=jacobian)
     trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch, shrink=shrink)
     given = {"forward": forward, "vjp": vjp, "jacobian": jacobian}
@@ -163,8 +164,8 @@ def _refuse_the_unusable(row: Operation, dtypes: Sequence[str], level: str, coun
             raise TypeError(f"{row.name}: {kind} must be a function, got {type(f).__name__}")
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
-    if isinstance(dtypes, str) or not dtypes or not set(dtypes) <= set(DTYPES):
-        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, got {dtypes!r}")
+    if not isinstance(dtypes, list | tuple) or not dtypes or not set(map(str, dtypes)) <= set(DTYPES):
+        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, in a tuple, got {dtypes!r}")
     if level == "strict" and not set(dtypes) <= {"float64", "float32"}:
         raise ValueError(f"level 'strict' judges float64 and float32, got {dtypes!r}")
     if not isinstance(count, int) or count < 1:

@@ -85,6 +85,8 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
     Traceback (most recent call last):
     ValueError: softmax: domain has no 'm'; it may have x, delta, n, values, kinks, masks, empty, aliasing
     """
+    if domain is not None and not isinstance(domain, Mapping):
+        raise TypeError(f"{operation.name}: domain must be a mapping, as {{'values': 'finite'}}, got {domain!r}")
     given = dict(domain or {})
     arguments = (*operation.arguments, "delta")
     letters = sorted({letter for core in cores(operation) for letter in core})

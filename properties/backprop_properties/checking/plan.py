@@ -24,7 +24,7 @@ TAILS = (9, 17, 33, 65, 129, 257, 1027, 8, 16, 32, 64, 128, 256, 512, 1024, 31, 
 OF_VECTORS = (100, 1000, 48, 96, 192, 384, 768)  # where there is one letter, and so room for more
 CORNERS = (35, 131, 257)  # of every letter: past a tile in two directions, and matrices past 16 bits
 FROM, TO = 6, 24
-TWISTS: Mapping[int, str] = {2: "unit", 5: "ones", 6: "same", 8: "scaled"}  # of every twelve small cases
+TWISTS: Mapping[int, str] = {2: "unit", 5: "ones", 6: "same", 8: "scaled", 10: "edge"}  # of every twelve small cases
 LONG = (4_099, 65_539)  # of vectors: past 16 bits
 LONG_SIDE = 4_099  # of matrices
 ASIDE = 20_240  # a seed for cases beside those of a run
@@ -136,6 +136,10 @@ def twisted(case: Case, twist: str, k: int) -> Case:
     if twist == "same":
         last = {a.shape: a for a in case.args}
         return replace(case, args=tuple(last[a.shape].copy() for a in case.args))
+    if twist == "edge" and family(case.operation) == "function":  # where exp is nearly too large, or too small
+        end = np.log(float(ml_dtypes.finfo(case.dtype).max)) * np.linspace(0.7, 0.999, case.args[0].size or 1)
+        x = np.asarray(np.copysign(end[: case.args[0].size], case.args[0].astype(np.float64)), case.dtype)
+        return replace(case, args=(np.roll(x, k),))
     if twist == "scaled":  # one array is far larger, or smaller, than the others, and nothing overflows on the way
         *args, delta = (*case.args, case.delta)
         power = np.log10(float(ml_dtypes.finfo(case.dtype).max)) / 3 * (-1, 0.5, 1)[k // 12 % 3]

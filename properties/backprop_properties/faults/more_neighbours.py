@@ -125,8 +125,6 @@ MORE = [
               unpromised=SINGLE),
     Neighbour("tanh-by-sigmoid", "tanh", "2 s (1 − s) · 2 of 2x",
               vjp=lambda d, x: (lambda s: (4 * d * s * (1 - s),))(sigmoid(2 * x))),
-    Neighbour("sigmoid-by-tanh", "sigmoid", "(1 − t²) / 4 of x/2",
-              vjp=lambda d, x: (lambda t: (d * (1 - t * t) / 4,))(np.tanh(x / 2))),
     Neighbour("sigmoid-of-the-exponential", "sigmoid", "e / (1 + e)²",
               vjp=lambda d, x: (lambda e: (d * e / (1 + e) ** 2,))(np.exp(-np.abs(x)))),
     Neighbour("softplus-by-pieces", "softplus", "max(x, 0) + log1p(e^−|x|)",
