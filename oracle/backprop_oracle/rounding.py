@@ -244,37 +244,37 @@ def _bound(
         return np.where(np.isfinite(e[0]) & np.isfinite(e[1]) & np.isfinite(e[2]), both, np.inf)
     if name == "reduce_max":
         return e[0].max(tuple(params["axes"]))
-    terms, n = np.abs(result), 1
+    terms, times, n = np.abs(result), 1.0, 1  # times · eps · terms: the factors first, since terms may be the largest
     if name in _SUMS:
-        brought, rounding = e[0] + e[1], terms
+        brought = e[0] + e[1]
     elif name == "mul":
-        brought, rounding = np.abs(v[0]) * e[1] + e[0] * np.abs(v[1]) + e[0] * e[1], terms
+        brought = np.abs(v[0]) * e[1] + e[0] * np.abs(v[1]) + e[0] * e[1]
     elif name == "div":
         room = np.abs(v[1]) - e[1]
-        brought = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf)
+        # of a · (1/b), where 1/b is subnormal and has its spacing
         by_reciprocal = np.where(np.abs(v[1]) * precision.tiny > 1, np.abs(v[0]) * precision.tiny, 0.0)
-        rounding = terms + by_reciprocal  # of a · (1/b), where 1/b is subnormal and has its spacing
+        brought = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf) + precision.eps * by_reciprocal
     elif name in ("square", "integer_pow"):
         size, f = np.abs(v[0]), _VALUES[name]
         ends = [np.abs(f(params, end) - terms) for end in (np.maximum(size - e[0], 0.0), size + e[0])]
-        brought, rounding = np.maximum(*ends), terms
+        brought = np.maximum(*ends)
     elif name in _FUNCTIONS:  # increasing or decreasing
         ends = [np.abs(_FUNCTIONS[name](end) - result) for end in (v[0] - e[0], v[0] + e[0])]
-        brought, rounding = np.where(np.isfinite(e[0]), np.maximum(*ends), np.inf), _ROUNDINGS.get(name, 4) * terms
+        brought, times = np.where(np.isfinite(e[0]), np.maximum(*ends), np.inf), _ROUNDINGS.get(name, 4.0)
     elif name == "reduce_sum":
         axes = tuple(params["axes"])
         n, terms = max(v[0].size // max(result.size, 1), 1), np.abs(v[0]).sum(axes)
-        brought, rounding = e[0].sum(axes), (1 + n / 2) * terms
+        brought, times = e[0].sum(axes), 1 + n / 2
     else:  # dot_general
         (contracted, _), _ = params["dimension_numbers"]
         n = max(math.prod(v[0].shape[axis] for axis in contracted), 1)
         a, b = np.abs(v[0]), np.abs(v[1])
         terms = _product(params, a, b)
         brought = _product(params, e[0], b + e[1]) + _product(params, a, e[1])
-        rounding = (1 + n / 2) * terms
+        times = 1 + n / 2
     if all(error.shape == result.shape for error in e):
         brought = np.where(sum(e) == 0, 0.0, brought)  # no error brings none, be the slope infinite
-    return np.where(terms > precision.largest, np.inf, brought + precision.eps * rounding + n * precision.tiny)
+    return np.where(terms > precision.largest, np.inf, brought + precision.eps * times * terms + n * precision.tiny)
 
 
 def _zeros(results: Any) -> Any:

@@ -92,7 +92,8 @@ def _by_parts(delta: Array, W: Array, x: Array, b: Array) -> tuple[Array, ...]:
     """The layer's dense Jacobians, one after the other."""
     J_h = np.diag(1 - np.tanh(W @ x + b) ** 2)
     d = delta @ J_h
-    return np.tensordot(d, np.einsum("ij,k->ijk", np.eye(len(d), dtype=d.dtype), x), 1), d @ W, d @ np.eye(len(d))
+    identity = np.eye(len(d), dtype=d.dtype)
+    return np.tensordot(d, np.einsum("ij,k->ijk", identity, x), 1), d @ W, d @ identity
 
 
 MORE = [
