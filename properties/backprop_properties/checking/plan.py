@@ -144,10 +144,10 @@ def twisted(case: Case, twist: str, k: int) -> Case:
         *args, delta = (*case.args, case.delta)
         power = np.log10(float(ml_dtypes.finfo(case.dtype).max)) / 3 * (-1, 0.5, 1)[k // 12 % 3]
         i = k // 36 % (len(args) + 1)
+        factors = [10 ** (power * (j == i)) for j in range(len(args) + 1)]
         with np.errstate(all="ignore"):
-            arrays = [
-                (a.astype(np.float64) * 10 ** (power * (j == i))).astype(a.dtype) for j, a in enumerate((*args, delta))
-            ]
+            pairs = zip((*args, delta), factors, strict=True)
+            arrays = [np.asarray(a.astype(np.float64) * factor).astype(a.dtype) for a, factor in pairs]
         return replace(case, args=tuple(arrays[:-1]), delta=arrays[-1])
     return case
 
