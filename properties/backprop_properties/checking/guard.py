@@ -102,7 +102,8 @@ def _line(error: BaseException, f: Function) -> str:
 def _each(result: Any, names: Sequence[str], what: str) -> Sequence[Any]:
     """The results by argument: a tuple, or for one argument the result itself."""
     expected = f"a tuple of {len(names)} ({', '.join(names)})" if len(names) > 1 else f"{names[0]}, or a tuple of it"
-    numbers = len(names) == 1 and isinstance(result, list) and not any(getattr(r, "ndim", 0) for r in result[:1])
+    one = len(names) == 1 and isinstance(result, list)
+    numbers = one and not any(isinstance(r, list) or getattr(r, "ndim", 0) for r in result[:1])
     if isinstance(result, tuple | list) and not numbers:  # a list of numbers is the one array itself
         if len(result) != len(names):
             raise Unusable(f"{what} returned {len(result)} results, expected {expected}")
