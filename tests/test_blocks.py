@@ -87,6 +87,7 @@ def _forked(pipe):
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")  # by JAX, where another test loaded it
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork")
 def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr(blocks, "CORES", 2)

@@ -244,16 +244,16 @@ def _bound(
         return np.where(np.isfinite(e[0]) & np.isfinite(e[1]) & np.isfinite(e[2]), both, np.inf)
     if name == "reduce_max":
         return e[0].max(tuple(params["axes"]))
-    terms, times, n = np.abs(result), 1.0, 1  # times · eps · terms: the factors first, since terms may be the largest
+    terms, times, also, n = np.abs(result), 1.0, 0.0, 1  # eps · times first: terms may be the largest number
     if name in _SUMS:
         brought = e[0] + e[1]
     elif name == "mul":
         brought = np.abs(v[0]) * e[1] + e[0] * np.abs(v[1]) + e[0] * e[1]
     elif name == "div":
         room = np.abs(v[1]) - e[1]
+        brought = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf)
         # of a · (1/b), where 1/b is subnormal and has its spacing
-        by_reciprocal = np.where(np.abs(v[1]) * precision.tiny > 1, np.abs(v[0]) * precision.tiny, 0.0)
-        brought = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf) + precision.eps * by_reciprocal
+        also = np.where(np.abs(v[1]) * precision.tiny > 1, np.abs(v[0]) * precision.tiny, 0.0)
     elif name in ("square", "integer_pow"):
         size, f = np.abs(v[0]), _VALUES[name]
         ends = [np.abs(f(params, end) - terms) for end in (np.maximum(size - e[0], 0.0), size + e[0])]
@@ -274,7 +274,8 @@ def _bound(
         times = 1 + n / 2
     if all(error.shape == result.shape for error in e):
         brought = np.where(sum(e) == 0, 0.0, brought)  # no error brings none, be the slope infinite
-    return np.where(terms > precision.largest, np.inf, brought + precision.eps * times * terms + n * precision.tiny)
+    added = precision.eps * times * terms + precision.eps * also + n * precision.tiny
+    return np.where(terms > precision.largest, np.inf, brought + added)
 
 
 def _zeros(results: Any) -> Any:

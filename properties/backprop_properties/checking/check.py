@@ -165,7 +165,7 @@ def _refuse_the_unusable(row: Operation, dtypes: Sequence[str], level: str, coun
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     if not isinstance(dtypes, list | tuple) or not dtypes or not set(map(str, dtypes)) <= set(DTYPES):
-        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, in a tuple, got {dtypes!r}")
+        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, got {dtypes!r}")
     if level == "strict" and not set(dtypes) <= {"float64", "float32"}:
         raise ValueError(f"level 'strict' judges float64 and float32, got {dtypes!r}")
     if not isinstance(count, int) or count < 1:
