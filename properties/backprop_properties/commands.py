@@ -4,9 +4,8 @@ Each command imports what it needs, so that `--help` answers at once.
 """
 
 import json
-import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -65,6 +64,7 @@ def verify(
     backprop verify
     backprop verify --operations softmax,activation --examples 1000000 --seed 7
     """
+    from .checking.report import finite
     from .display import print_failures, print_report, watched
     from .verification import cut, tasks
     from .verification import verify as run
@@ -108,6 +108,7 @@ def accuracy(
     condition where that is larger. A cell of 4 is a last digit slightly off; 1e15 is no correct digit at all.
     """
     from . import accuracy_report
+    from .checking.report import finite
     from .display import named_progress
     from .verification import operation_names
 
@@ -180,12 +181,3 @@ def split_names(text: str) -> list[str]:
         else:
             current += character
     return [*parts, current.strip()]
-
-
-def finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they are written as strings."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
