@@ -158,7 +158,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
         (lambda delta, x: np.array([object()] * x.size), "an array of object"),
         (lambda delta, x: np.array(["a"] * x.size), "an array of <U1"),
         (lambda delta, x: delta + 0j, "an array of complex128"),
-        (lambda delta, x: [[1.0], [2.0, 3.0]], "no array"),
+        (lambda delta, x: [[[1.0], [2.0, 3.0]]], "no array"),
         (lambda delta, x: Unarrayable(), "no array: Weird: (its text raises RuntimeError)"),
         (lambda delta, x: np.full(x.shape, np.nan), "nan"),
         (lambda delta, x: delta[:-1], "has shape (0,), expected (1,)"),

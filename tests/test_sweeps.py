@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -465,6 +467,38 @@ def test_the_command_finds_shrinks_and_shows_a_rare_fault(monkeypatch: pytest.Mo
     assert x.count(",") <= 2, x
     assert any(line.startswith("replay('dot', 'vjp_equals_jax_vjp', delta") for line in lines)
     assert "20,000" in result.output
+
+
+@pytest.mark.parametrize("where", ["submit", "result"])
+def test_an_interrupt_never_lands_inside_an_executor(where: str) -> None:
+    """There it would leave a lock taken, and the exit waiting for it: one run in six, before this was held back."""
+    whole = []
+
+    class Interrupted(Future):  # type: ignore[type-arg]
+        def result(self, timeout: float | None = None) -> Any:
+            value = super().result(timeout)
+            interrupted("result")
+            return value
+
+    class Inline(Executor):
+        def submit(self, work: Any, /, *args: Any, **options: Any) -> Any:
+            future = Interrupted()
+            future.set_result(work(*args))
+            interrupted("submit")
+            return future
+
+    def interrupted(here: str) -> None:
+        if here == where:
+            signal.raise_signal(signal.SIGINT)
+            whole.append(here)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist's workers ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt), closing(workers.done(abs, [-1, -2], 2, Inline(), [])) as results:
+            list(results)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert whole
 
 
 def test_ctrl_c_in_a_sweep_prints_what_was_found_and_exits_with_130() -> None:

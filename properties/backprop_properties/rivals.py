@@ -29,6 +29,8 @@ def torch_gradcheck(forward: Function, vjp: Function, shape: tuple[int, ...], ar
     """`torch.autograd.gradcheck` of a custom `Function`."""
     import torch
 
+    torch.set_num_threads(1)  # small numbers, and the other cores have work
+
     class Custom(torch.autograd.Function):
         @staticmethod
         def forward(context: Any, *tensors: Any) -> Any:

@@ -4,18 +4,18 @@ The figures are counted, by kind and by operation: how many faults are rejected,
 hints name the cause, and what `gradcheck` and its relatives say of the same functions (`rivals.py`).
 """
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from .checking.check import examined
 from .faults import FAULTS, NEIGHBOURS, Fault, Neighbour
 from .rivals import installed, rejections
-from .workers import keep_compiled_programs
+from .workers import done
 
 Verdicts = tuple[bool, bool] | None  # rejected on one input, on many; None: not to be seen
 TABLE = {row.name: row for row in (*FAULTS, *NEIGHBOURS)}
@@ -91,33 +91,23 @@ def run(
     names = list(TABLE) if names is None else list(names)
     rivals = installed() if rivals is None else rivals
     found: dict[str, Outcome] = {}
-    for outcome in _outcomes(names, rivals, jobs or os.cpu_count() or 1):
+    notes: list[str] = []
+    for outcome in _outcomes(names, rivals, jobs or os.cpu_count() or 1, notes):
         found[outcome.name] = outcome
         on_outcome(outcome.name)
+    if len(found) < len(names):
+        raise RuntimeError(notes[-1])
     return [found[name] for name in names]
 
 
-def _outcomes(names: Sequence[str], rivals: Sequence[str], jobs: int) -> Iterator[Outcome]:
-    if jobs == 1:
-        yield from (tried(name, rivals) for name in names)
-        return
+def _outcomes(names: Sequence[str], rivals: Sequence[str], jobs: int, notes: list[str]) -> Iterator[Outcome]:
     by_operation: dict[str, list[str]] = {}
     for name in names:
         by_operation.setdefault(TABLE[name].operation, []).append(name)
     tasks = sorted(by_operation.values(), key=len, reverse=True)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, initializer=prepare) as pool:
-        try:
-            for future in as_completed([pool.submit(tried_together, task, rivals) for task in tasks]):
-                yield from future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def prepare() -> None:
-    """A worker has one core: PyTorch is not to start a thread for each."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    keep_compiled_programs()
+    with closing(done(partial(tried_together, rivals=rivals), tasks, jobs, None, notes)) as results:
+        for _, outcomes in results:
+            yield from outcomes
 
 
 # ── Counts ──────────────────────────────────────────────────────────────────────────────────────────────────────────

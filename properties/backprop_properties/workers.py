@@ -7,10 +7,12 @@ again, after all that was not, so that a task which kills its worker is the last
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import jax
@@ -36,19 +38,22 @@ def done(
         return
     while waiting and deaths < DEATHS:
         under_way: dict[Future[Result], Task] = {}
+        over: SimpleQueue[Future[Result]] = SimpleQueue()
         before = multiprocessing.active_children()
         own = executor is None
         pool = executor or _processes(min(jobs, len(waiting)))
         try:
             while waiting or under_way:
-                with _deaf_to_interrupts():  # workers that start here stay so: Ctrl-C is for who started them
+                with _interrupts_held_back():
                     while waiting and len(under_way) < UNDER_WAY:
                         future = pool.submit(work, waiting[0])
                         under_way[future] = waiting.popleft()
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                        future.add_done_callback(over.put)
+                future = over.get()
+                with _interrupts_held_back():
                     result = future.result()
-                    deaths = 0
-                    yield under_way.pop(future), result
+                deaths = 0
+                yield under_way.pop(future), result
         except BrokenExecutor:
             deaths += 1
             waiting.extend(under_way.values())
@@ -56,14 +61,15 @@ def done(
             notes.append(f"a worker process died; its work is done again ({len(waiting)} tasks to go)")
             executor = None  # one that broke stays broken
         finally:  # under way still: interrupted, and nobody waits for it
-            if own:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in multiprocessing.active_children():
-                    if under_way and worker not in before:
-                        worker.kill()
-            else:
-                for future in under_way:
-                    future.cancel()
+            with _interrupts_held_back():
+                if own:
+                    for worker in multiprocessing.active_children():
+                        if under_way and worker not in before:
+                            worker.kill()
+                    pool.shutdown(cancel_futures=True)
+                else:
+                    for future in under_way:
+                        future.cancel()
     if waiting:
         notes.append(f"worker processes died {DEATHS} times in a row; {len(waiting)} tasks are left undone")
 
@@ -73,16 +79,27 @@ def _processes(count: int) -> Executor:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Interrupts wait until the end; a process that is started meanwhile never hears of any."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows: there workers print a traceback each
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C is heard at the end; processes that start meanwhile never hear of any.
+
+    Raised inside a future or an executor it would leave a lock taken, and the exit waiting for it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one is ever interrupted
         yield
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    masks = hasattr(signal, "pthread_sigmask")  # not on Windows: there workers print a traceback each
+    if masks:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if masks:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def keep_compiled_programs() -> None:
