@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 console, errors = Console(), Console(stderr=True)
 
@@ -53,7 +54,7 @@ def selftest(
         for column in head:
             table.add_column(column, no_wrap=column == key)
         for row in body:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         console.print(table)
     for outcome in outcomes:
         if not outcome.right:
