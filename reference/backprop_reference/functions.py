@@ -27,6 +27,7 @@ from backprop_reference.special import (
     bell,
     double,
     exp_of_minus_half_square,
+    exponential,
     gaussian_tail_ratio,
     gelu_cubic,
     gelu_cubic_slope,
@@ -170,18 +171,20 @@ identity = _built_in("identity", np.positive, _one)
 def _tanh_derivative(x: Array) -> Any:
     """1 - tanh² x = 4 / (2 + e²ˣ + e⁻²ˣ): nothing cancels."""
     with np.errstate(over="ignore"):
-        return bell(2 * np.abs(double(x)), 4)
+        return bell(2 * np.abs(x), 4)
 
 
 def _sigmoid(x: Array) -> Any:
     """s(x) = 1 / (1 + e⁻ˣ)."""
-    w, f = split_exponent(double(x))
-    return f / (1 + np.exp(-w))
+    w, f = split_exponent(x)
+    e = exponential(-w)
+    e += 1
+    return np.divide(f, e, out=e)
 
 
 def _sigmoid_derivative(x: Array) -> Any:
     """s(1 - s) = 1 / (2 + eˣ + e⁻ˣ): nothing cancels."""
-    return bell(np.abs(double(x)), 1)
+    return bell(np.abs(x), 1)
 
 
 tanh = _built_in("tanh", np.tanh, _tanh_derivative)
@@ -241,9 +244,13 @@ softplus = _built_in("softplus", _softplus, _sigmoid)
 
 def _silu(x: Array) -> Any:
     """x s(x), s the sigmoid."""
-    x = np.maximum(double(x), -800)
+    x = np.maximum(x, -800)
     w, f = split_exponent(x)
-    return x / (1 + np.exp(-w)) * f
+    e = exponential(-w)
+    e += 1
+    np.divide(x, e, out=e)
+    e *= f
+    return e
 
 
 def _silu_derivative(x: Array) -> Any:

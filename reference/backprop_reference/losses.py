@@ -136,7 +136,7 @@ def _down_columns(
             for a, column in zip(wholes[:to], columns if n < FEW else (), strict=False):
                 a[block] = column.T
 
-    width = n if n < FEW else n // 4  # without copies, more fits the cache
+    width = n if n < FEW else n // 16  # in long calls: between them threads wait for each other
     return in_blocks(work, len(wholes[0]), width, passes=16) if wholes[0].size else None
 
 
@@ -210,14 +210,11 @@ def _units(delta: Array) -> tuple[Array, Array]:
 def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
     k, f_k, others = _parts(x, w)
     one, half = _units(delta)
-    w *= one / (
-        f_k + others
-    )  # the probabilities, out of the reach of the subnormals: there each would lose half of itself
+    w *= one / (f_k + others)  # s, out of the reach of the subnormals: there each would lose half of itself
     np.multiply(delta, half, out=dx)  # halves: the difference of two huge cotangents must not overflow
     centre(dx, w, k, one, d)
     dx *= w
-    dx /= one
-    dx /= half
+    dx /= one * half
 
 
 # ── Softmax with cross-entropy: u = L_SCE(x, y) = −sum(y ⊙ log s(x)) ────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Error-free tricks and the one special function that NumPy lacks. Everything here computes in float64."""
+"""Error-free tricks and the one special function that NumPy lacks. What takes Doubles computes in float64."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +13,32 @@ def double(x: Array) -> Doubles:
     return np.asarray(x, np.float64)
 
 
-def split_exponent(v: Doubles) -> tuple[Doubles, Doubles | float]:
-    """(w, f) with eᵛ = eʷ f, where neither eʷ nor e⁻ʷ is lost to a range error and f is 1 unless v < -709.
+def exponential(x: Array, out: Array | None = None) -> Array:
+    """eˣ, computed in float64: NumPy's own of float32 is off by up to 2.4 ULP."""
+    return np.exp(x, out=np.empty_like(x) if out is None else out, dtype=np.float64, casting="same_kind")
+
+
+def _edge(x: Array) -> float:
+    """An exponent at which neither eˣ nor e⁻ˣ is lost to a range error."""
+    return 709.0 if x.dtype == np.float64 else 87.0
+
+
+def split_exponent(v: Array) -> tuple[Array, Array | float]:
+    """(w, f) with eᵛ = eʷ f, where neither eʷ nor e⁻ʷ is lost to a range error and f is 1 unless v is far below 0.
 
     Multiply by f last: then a subnormal result is rounded once.
     """
-    if v.min(initial=0) >= -709:
+    edge = _edge(v)
+    if v.min(initial=0) >= -edge:
         return v, 1.0
-    return np.maximum(v, -709), np.exp(np.minimum(v + 709, 0))
+    return np.maximum(v, -edge), exponential(np.minimum(v + edge, 0))
 
 
-def bell(v: Doubles, c: float) -> Doubles:
+def bell(v: Array, c: float) -> Array:
     """c / (2 + eᵛ + e⁻ᵛ) for v ≥ 0: with c = 1 the derivative of the sigmoid at v, with c = 4 that of tanh at v/2."""
-    w, f = (v, 1.0) if v.max(initial=0) <= 709 else (np.minimum(v, 709), np.exp(np.minimum(709 - v, 0)))
-    e = np.exp(w)
+    edge = _edge(v)
+    w, f = (v, 1.0) if v.max(initial=0) <= edge else (np.minimum(v, edge), exponential(np.minimum(edge - v, 0)))
+    e = exponential(w)
     total = 1 / e
     total += 2
     total += e
