@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,17 @@ def fresh(rows: int, width: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     raw = np.empty(size + PAGE, np.uint8)
     start = -raw.ctypes.data % PAGE
     return raw[start : start + size].view(dtype).reshape(rows, width)
+
+
+def scratch(shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> list[NDArray[Any]]:
+    """Empty arrays in one piece of memory: many would go back to the system each time, and come back page by page.
+
+    >>> [a.shape for a in scratch([(2, 3), (4,)], np.dtype(np.float64))]
+    [(2, 3), (4,)]
+    """
+    sizes = [prod(shape) for shape in shapes]
+    ends, whole = [*accumulate(sizes)], np.empty(sum(sizes), dtype)
+    return [whole[end - size : end].reshape(s) for size, end, s in zip(sizes, ends, shapes, strict=True)]
 
 
 @cache

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .blocks import in_blocks
+from .blocks import in_blocks, scratch
 from .errorfree import Index, centre, exponentials, largest, product, split_off, sum_of_outer_products, sum_of_rows
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
@@ -124,8 +124,10 @@ def _down_columns(
 
     def work(blocks: Sequence[slice]) -> None:
         width = blocks[0].stop - blocks[0].start
-        spares = [np.empty((n, width) if n < FEW else (width, n), x.dtype) for _ in range(spare)]
-        copies = [np.empty((*a.shape[1:], width), x.dtype) for a in wholes] if n < FEW else []
+        shapes = [(n, width) if n < FEW else (width, n)] * spare
+        shapes += [(*a.shape[1:], width) for a in wholes] if n < FEW else []
+        buffers = scratch(shapes, x.dtype)
+        spares, copies = buffers[:spare], buffers[spare:]
         for block in blocks:
             size = block.stop - block.start
             between = [a[:, :size] if n < FEW else a[:size].T for a in spares]
@@ -136,8 +138,8 @@ def _down_columns(
             for a, column in zip(wholes[:to], columns if n < FEW else (), strict=False):
                 a[block] = column.T
 
-    width = n if n < FEW else n // 16  # in long calls: between them threads wait for each other
-    return in_blocks(work, len(wholes[0]), width, passes=16) if wholes[0].size else None
+    width = -(-n // (4 if n < FEW else 16))  # long calls: between them threads wait for each other
+    return in_blocks(work, len(wholes[0]), width, passes=16 * n // width) if wholes[0].size else None
 
 
 def _parts(x: Array, f: Array) -> tuple[Index, Array, Array]:
