@@ -224,10 +224,19 @@ def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
 SOFTMAX_CROSS_ENTROPY = Signature("softmax_cross_entropy", "x y", "(n),(n)->()", positive="n")
 
 
-def _minus_log_softmax(cost: Array, x: Array, k: Index, f_k: Array, others: Array) -> None:
-    """`−log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive."""
-    np.subtract(x[k], x, out=cost)
-    cost += np.log1p(others / f_k)
+def _minus_log_softmax(cost: Array, x: Array, k: Index, f_k: Array, others: Array) -> float:
+    """`cost = −log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive.
+
+    In units of 1, or 2 where logits are so huge, or masked, that the difference may overflow; returns which.
+    """
+    x_k, extra, huge = x[k], np.log1p(others / f_k), np.finfo(x.dtype).max / 2
+    if -huge < x.min(initial=0) and x_k.max(initial=0) < huge:
+        np.subtract(x_k, x, out=cost)
+        cost += extra
+        return 1.0
+    np.subtract(x_k / 2, x / 2, out=cost)
+    cost += extra / 2
+    return 2.0
 
 
 def _slope(f: Array, y: Array, k: Index, f_k: Array, others: Array, y_k: Array, y_others: Array) -> None:
@@ -261,16 +270,16 @@ def cross_entropy(x: Array, y: Array) -> Array:
 
 def _cross_entropy(u: Array, f: Array, x: Array, y: Array) -> None:
     k, f_k, others = _parts(x, f)
-    _minus_log_softmax(f, x, k, f_k, others)
-    _weighted(u, f, y)
+    _weighted(u, f, y, _minus_log_softmax(f, x, k, f_k, others))
 
 
-def _weighted(u: Array, cost: Array, y: Array) -> None:
+def _weighted(u: Array, cost: Array, y: Array, unit: float) -> None:
     """`Σ_i y_i cost_i`, where 0 · log 0 = 0."""
-    if not cost.max(initial=0) < np.inf:
+    if unit > 1:
         np.copyto(cost, 0, where=(cost == np.inf) & (y == 0))
     cost *= y
     cost.sum(0, out=u)
+    u *= unit
 
 
 def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
@@ -307,10 +316,12 @@ def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -
     k, f_k, others = _parts(x, dx)
     dy[...] = y
     y_k, y_others = split_off(dy, k)
-    _minus_log_softmax(dy, x, k, f_k, others)
+    unit = _minus_log_softmax(dy, x, k, f_k, others)
     _slope(dx, y, k, f_k, others, y_k, y_others)
     dx *= delta
     dy *= delta
+    if unit > 1:
+        dy *= unit
 
 
 def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
@@ -324,8 +335,7 @@ def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Arra
     k, f_k, others = _parts(x, dx)
     cost[...] = y
     y_k, y_others = split_off(cost, k)
-    _minus_log_softmax(cost, x, k, f_k, others)
-    _weighted(u, cost, y)
+    _weighted(u, cost, y, _minus_log_softmax(cost, x, k, f_k, others))
     _slope(dx, y, k, f_k, others, y_k, y_others)
 
 
