@@ -11,7 +11,6 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
