@@ -9,13 +9,18 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 BLOCK = 3 << 12  # entries: 96 kB in float64, a few of which fit a core's own cache
 MANY = 1 << 20  # entries, times passes over them, from which a second thread pays: about a millisecond
+PAGE = 1 << 21  # bytes of a large page
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 Work = Callable[[Sequence[slice]], None]
@@ -49,6 +54,20 @@ def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1) -> None:
         for share in running:
             share.result()
     return None
+
+
+def fresh(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An empty array that starts where a large page of memory does, if it has a few: then each costs one page fault.
+
+    >>> fresh((2, 3), np.dtype(np.float32)).shape
+    (2, 3)
+    """
+    size = prod(shape) * dtype.itemsize
+    if size < 2 * PAGE:
+        return np.empty(shape, dtype)
+    raw = np.empty(size + PAGE, np.uint8)
+    start = -raw.ctypes.data % PAGE
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 @cache

@@ -1,12 +1,13 @@
 """The few tricks that buy the last digits, each named by the rounding error it removes."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from .arguments import Array, rows
-from .blocks import BLOCK
+from .blocks import BLOCK, PAGE, fresh, in_blocks
 from .special import double
 
 
@@ -66,28 +67,49 @@ def product(a: Array, b: Array) -> Array:
     >>> product(np.ones(1000), np.full((1000, 2), 0.1))
     array([100., 100.])
     """
+    if a.ndim == 1 and len(a) <= VECTOR:
+        return a.dot(b)  # `@` takes twice as long to start
     k, p = b.shape
-    if k <= MATRIX:
-        return a @ b
     m = prod(a.shape[:-1])
     vector = m == 1 or p == 1
-    if min(m, p) > WIDE or (vector and k <= VECTOR):
-        return a @ b
+    if k <= MATRIX or min(m, p) > WIDE or (vector and k <= VECTOR):
+        return a @ b if m * p < PAGE else np.matmul(a, b, out=fresh((*a.shape[:-1], p), a.dtype))
     left = a.reshape(m, k)
     if m == 1 and b.T.flags.c_contiguous:
         return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
     block = VECTOR if vector else MATRIX
+    if p > WIDE:
+        return _in_pairs(left, b, block).reshape(*a.shape[:-1], p)
+    result = np.empty((*a.shape[:-1], p), a.dtype)
+    into = result.reshape(m, p)
+
+    def work(parts: Sequence[slice]) -> None:
+        for part in parts:
+            into[part] = _in_pairs(left[part], b, block)
+
+    in_blocks(work, m, p * (k // block), passes=4)
+    return result
+
+
+def _in_pairs(a: Array, b: Array, block: int) -> Array:
+    """`a b` of matrices: the blocks of terms side by side, then pairs of them added; of many, the sum of two halves."""
+    (m, k), p = a.shape, b.shape[1]
     count, whole = k // block, k - k % block
-    parts = np.empty((-(-k // block), m, p), np.result_type(a, b))
-    blocks = left[:, :whole].reshape(m, count, block).swapaxes(0, 1), b[:whole].reshape(count, block, p)
+    if count > 1 and count * m * p > 16 * BLOCK:
+        half = (count + 1) // 2 * block
+        result = _in_pairs(a[:, :half], b[:half], block)
+        result += _in_pairs(a[:, half:], b[half:], block)
+        return result
+    parts = np.empty((-(-k // block), m, p), a.dtype)
+    blocks = a[:, :whole].reshape(m, count, block).swapaxes(0, 1), b[:whole].reshape(count, block, p)
     np.matmul(*blocks, out=parts[:count])
     if whole < k:
-        np.matmul(left[:, whole:], b[whole:], out=parts[-1])
+        np.matmul(a[:, whole:], b[whole:], out=parts[-1])
     while len(parts) > 1:
         half = (len(parts) + 1) // 2
         parts[: len(parts) - half] += parts[half:]
         parts = parts[:half]
-    return parts[0].reshape(*a.shape[:-1], p)
+    return parts[0]
 
 
 def _dots(W: Array, x: Array) -> Array:
@@ -119,10 +141,11 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
     if delta.ndim > 1:
         return product(rows(delta).T, rows(x))
     if len(delta) * len(x) <= BLOCK:
-        return np.multiply(delta[:, None], x)
+        return delta[:, None].dot(x[None])
+    result = fresh((len(delta), len(x)), delta.dtype)
     with np.errstate():  # gives NumPy's buffers their size back
         np.setbufsize(128)  # entries: with more, x and δ are copied into them first, which takes three times as long
-        return np.multiply(delta[:, None], x)
+        return np.multiply(delta[:, None], x, out=result)
 
 
 def centre(delta: Array, w: Array, k: Index, one: Any, d: Array) -> None:
