@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backprop_reference import OPERATIONS, blocks, exp, gelu, softmax, softmax_cross_entropy_vjp, softmax_vjp, tanh
-from backprop_reference.errorfree import sum_of_outer_products
+from backprop_reference.errorfree import product, sum_of_outer_products
 
 DRAW = np.random.default_rng(0)
 SHAPES = [(20_000, 3), (5_000, 31), (5_000, 32), (400, 700), (3, 100_000)]
@@ -110,3 +110,18 @@ def test_large_arrays_of_any_shape():
     x = DRAW.normal(size=(3, 50, 200))
     np.testing.assert_array_equal(gelu(x), gelu(x.ravel()).reshape(x.shape))
     np.testing.assert_array_equal(tanh(x.T), tanh(x).T)
+
+
+@pytest.mark.parametrize(
+    "shape", [(32, 1000, 700), (3000, 500, 10), (10, 3000, 400), (1, 3000, 900), (900, 3000, 1)], ids=str
+)
+def test_blocked_sums_have_the_same_bits_for_any_number_of_threads(shape, monkeypatch):
+    m, k, p = shape
+    a, b = DRAW.normal(size=(m, k)), DRAW.normal(size=(k, p))
+    found = []
+    for cores in (1, 2, 3, 5):
+        monkeypatch.setattr(blocks, "CORES", cores)
+        monkeypatch.setattr(blocks, "MANY", 1)
+        found.append(product(a, b))
+    np.testing.assert_allclose(found[0], a @ b, rtol=1e-10, atol=1e-11)
+    assert all(other.tobytes() == found[0].tobytes() for other in found[1:])

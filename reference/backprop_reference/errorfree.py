@@ -73,33 +73,28 @@ def product(a: Array, b: Array) -> Array:
     m = prod(a.shape[:-1])
     vector = m == 1 or p == 1
     if k <= MATRIX or min(m, p) > WIDE or (vector and k <= VECTOR):
-        return a @ b if m * p < PAGE else np.matmul(a, b, out=fresh((*a.shape[:-1], p), a.dtype))
+        return a @ b if m * p * a.itemsize < 2 * PAGE else np.matmul(a, b, out=fresh((*a.shape[:-1], p), a.dtype))
     left = a.reshape(m, k)
     if m == 1 and b.T.flags.c_contiguous:
         return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
     block = VECTOR if vector else MATRIX
-    if p > WIDE:
+    if k // block * m * p <= 8 * BLOCK:
         return _in_pairs(left, b, block).reshape(*a.shape[:-1], p)
-    result = np.empty((*a.shape[:-1], p), a.dtype)
-    into = result.reshape(m, p)
+    result = np.empty((m, p), a.dtype)
 
     def work(parts: Sequence[slice]) -> None:
         for part in parts:
-            into[part] = _in_pairs(left[part], b, block)
+            i, j = (slice(None), part) if m < p else (part, slice(None))
+            result[i, j] = _in_pairs(left[i], b[:, j], block)
 
-    in_blocks(work, m, p * (k // block), passes=4)
-    return result
+    in_blocks(work, max(m, p), k // block * min(m, p) // 8, passes=16)
+    return result.reshape(*a.shape[:-1], p)
 
 
 def _in_pairs(a: Array, b: Array, block: int) -> Array:
-    """`a b` of matrices: the blocks of terms side by side, then pairs of them added; of many, the sum of two halves."""
+    """`a b` of matrices: the products of all blocks, then the sums of pairs of them, and so on."""
     (m, k), p = a.shape, b.shape[1]
     count, whole = k // block, k - k % block
-    if count > 1 and count * m * p > 16 * BLOCK:
-        half = (count + 1) // 2 * block
-        result = _in_pairs(a[:, :half], b[:half], block)
-        result += _in_pairs(a[:, half:], b[half:], block)
-        return result
     parts = np.empty((-(-k // block), m, p), a.dtype)
     blocks = a[:, :whole].reshape(m, count, block).swapaxes(0, 1), b[:whole].reshape(count, block, p)
     np.matmul(*blocks, out=parts[:count])
