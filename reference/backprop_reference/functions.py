@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from backprop_reference.arguments import Array, as_floating
-from backprop_reference.blocks import BLOCK, in_blocks
+from backprop_reference.blocks import BLOCK, fresh, in_blocks
 from backprop_reference.special import (
     bell,
     double,
@@ -125,7 +125,7 @@ def _built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
 def _in_blocks(formula: Formula, x: Array) -> Any:
     if x.size <= BLOCK:
         return formula(x) if x.ndim else formula(x[None])[0]
-    result = np.empty_like(x)
+    result = fresh(x.shape, x.dtype)
     flat, into = x.reshape(-1), result.reshape(-1)
 
     def work(blocks: Sequence[slice]) -> None:
