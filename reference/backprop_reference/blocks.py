@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 BLOCK = 3 << 12  # entries: 96 kB in float64, a few of which fit a core's own cache
-MANY = 1 << 20  # entries, times passes over them, from which a second thread pays: about a millisecond
+MANY = 1 << 21  # entries, times passes over them, from which a second thread pays: a millisecond or two
 PAGE = 1 << 21  # bytes of a large page
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

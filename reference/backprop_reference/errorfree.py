@@ -134,7 +134,10 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
            [6., 8.]])
     """
     if delta.ndim > 1:
-        return product(rows(delta).T, rows(x))
+        delta, x = rows(delta), rows(x)
+        if len(delta) != 1:
+            return product(delta.T, x)
+        delta, x = delta[0], x[0]
     if len(delta) * len(x) <= BLOCK:
         return delta[:, None].dot(x[None])
     result = fresh((len(delta), len(x)), delta.dtype)

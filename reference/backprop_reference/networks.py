@@ -180,10 +180,9 @@ def backpropagation(layers: Sequence[Layer], x: ArrayLike, y: ArrayLike, loss: O
     (0.25, array([1.]), array([0.]))
     """
     _check(layers, loss)
-    layers = [Layer(*layer) for layer in layers]
-    functions = [scalar_function(layer.h, "backpropagation") for layer in layers]
+    functions = [scalar_function(h, "backpropagation") for _, _, h in layers]
     signature = network_signature(len(layers))
-    *parameters, x, y = signature.batched(*(p for layer in layers for p in (layer.W, layer.b)), x, y)
+    *parameters, x, y = signature.batched(*(p for W, b, _ in layers for p in (W, b)), x, y)
     z, h = _forward(functions, parameters, x)
     if loss is CROSS_ENTROPY and y.shape[-1]:
         value, delta = cross_entropy_and_slope(h[-1], y)
