@@ -57,13 +57,13 @@ def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1) -> None:
 
 
 def fresh(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An empty array that starts where a large page of memory does, if it has a few: then each costs one page fault.
+    """An empty array that starts where a large page of memory does, if it fills one: then that costs one page fault.
 
     >>> fresh((2, 3), np.dtype(np.float32)).shape
     (2, 3)
     """
     size = prod(shape) * dtype.itemsize
-    if size < 2 * PAGE:
+    if size < PAGE:
         return np.empty(shape, dtype)
     raw = np.empty(size + PAGE, np.uint8)
     start = -raw.ctypes.data % PAGE

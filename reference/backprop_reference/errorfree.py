@@ -73,7 +73,7 @@ def product(a: Array, b: Array) -> Array:
     m = prod(a.shape[:-1])
     vector = m == 1 or p == 1
     if k <= MATRIX or min(m, p) > WIDE or (vector and k <= VECTOR):
-        return a @ b if m * p * a.itemsize < 2 * PAGE else np.matmul(a, b, out=fresh((*a.shape[:-1], p), a.dtype))
+        return a @ b if m * p * a.itemsize < PAGE else np.matmul(a, b, out=fresh((*a.shape[:-1], p), a.dtype))
     left = a.reshape(m, k)
     if m == 1 and b.T.flags.c_contiguous:
         return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
@@ -141,9 +141,15 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
     if len(delta) * len(x) <= BLOCK:
         return delta[:, None].dot(x[None])
     result = fresh((len(delta), len(x)), delta.dtype)
+
+    def work(parts: Sequence[slice]) -> None:
+        share = slice(parts[0].start, parts[-1].stop)
+        np.multiply(delta[share, None], x, out=result[share])
+
     with np.errstate():  # gives NumPy's buffers their size back
         np.setbufsize(128)  # entries: with more, x and δ are copied into them first, which takes three times as long
-        return np.multiply(delta[:, None], x, out=result)
+        in_blocks(work, len(delta), len(x))
+    return result
 
 
 def centre(delta: Array, w: Array, k: Index, one: Any, d: Array) -> None:
