@@ -103,7 +103,11 @@ def test_a_forked_process_has_threads_of_its_own(monkeypatch):
 
 def test_outer_products_in_blocks():
     delta, x = DRAW.normal(size=700), DRAW.normal(size=900)
+    size = np.getbufsize()
     np.testing.assert_array_equal(sum_of_outer_products(delta, x), np.outer(delta, x))
+    np.testing.assert_array_equal(sum_of_outer_products(delta[None], x[None]), np.outer(delta, x))
+    np.testing.assert_array_equal(sum_of_outer_products(delta[:9], x), np.outer(delta[:9], x))
+    assert np.getbufsize() == size
 
 
 def test_large_arrays_of_any_shape():
