@@ -100,11 +100,12 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
     np.matmul(*blocks, out=parts[:count])
     if whole < k:
         np.matmul(a[:, whole:], b[whole:], out=parts[-1])
-    while len(parts) > 1:
+    while len(parts) > 2:
         half = (len(parts) + 1) // 2
         parts[: len(parts) - half] += parts[half:]
         parts = parts[:half]
-    return parts[0]
+    total: Array = np.add(*parts)  # a new array, not the first of the parts, which would keep all of them alive
+    return total
 
 
 def _dots(W: Array, x: Array) -> Array:
