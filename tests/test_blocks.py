@@ -129,3 +129,16 @@ def test_blocked_sums_have_the_same_bits_for_any_number_of_threads(shape, monkey
         found.append(product(a, b))
     np.testing.assert_allclose(found[0], a @ b, rtol=1e-10, atol=1e-11)
     assert all(other.tobytes() == found[0].tobytes() for other in found[1:])
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 3), (1, 300, 9), (9, 300, 9), (3000, 500, 10), (800, 20, 800)], ids=str)
+def test_products_take_the_wider_dtype(shape):
+    """A float32 cotangent meets a float64 Jacobian: nothing is rounded to 24 bits on the way."""
+    m, k, p = shape
+    a, b = DRAW.normal(size=(m, k)).astype(np.float32), DRAW.normal(size=(k, p))
+    for left, right in ((a, b), (a[0], b), (a.astype(float), b.astype(np.float32))):
+        np.testing.assert_allclose(
+            product(left, right), left.astype(float) @ right.astype(float), rtol=1e-9, atol=1e-11
+        )
+    delta, x = a.ravel()[:2000], b.ravel()[:2000]
+    np.testing.assert_array_equal(sum_of_outer_products(delta, x), np.outer(delta.astype(float), x))

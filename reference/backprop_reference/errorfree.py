@@ -73,14 +73,16 @@ def product(a: Array, b: Array) -> Array:
     m = prod(a.shape[:-1])
     vector = m == 1 or p == 1
     if k <= MATRIX or min(m, p) > WIDE or (vector and k <= VECTOR):
-        return a @ b if m * p * a.itemsize < PAGE else np.matmul(a, b, out=fresh((*a.shape[:-1], p), a.dtype))
+        if m * p * a.itemsize < PAGE:
+            return a @ b
+        return np.matmul(a, b, out=fresh((*a.shape[:-1], p), np.result_type(a, b)))
     left = a.reshape(m, k)
     if m == 1 and b.T.flags.c_contiguous:
         return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
     block = VECTOR if vector else MATRIX
     if k // block * m * p <= 8 * BLOCK:
         return _in_pairs(left, b, block).reshape(*a.shape[:-1], p)
-    result = np.empty((m, p), a.dtype)
+    result = np.empty((m, p), np.result_type(a, b))
 
     def work(parts: Sequence[slice]) -> None:
         for part in parts:
@@ -95,7 +97,7 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
     """`a b` of matrices: the products of all blocks, then the sums of pairs of them, and so on."""
     (m, k), p = a.shape, b.shape[1]
     count, whole = k // block, k - k % block
-    parts = np.empty((-(-k // block), m, p), a.dtype)
+    parts = np.empty((-(-k // block), m, p), np.result_type(a, b))
     blocks = a[:, :whole].reshape(m, count, block).swapaxes(0, 1), b[:whole].reshape(count, block, p)
     np.matmul(*blocks, out=parts[:count])
     if whole < k:
@@ -141,7 +143,7 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
         delta, x = delta[0], x[0]
     if len(delta) * len(x) <= BLOCK:
         return delta[:, None].dot(x[None])
-    result = fresh((len(delta), len(x)), delta.dtype)
+    result = fresh((len(delta), len(x)), np.result_type(delta, x))
 
     def work(parts: Sequence[slice]) -> None:
         share = slice(parts[0].start, parts[-1].stop)

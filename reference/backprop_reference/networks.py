@@ -185,11 +185,11 @@ def backpropagation(layers: Sequence[Layer], x: ArrayLike, y: ArrayLike, loss: O
     *parameters, x, y = signature.batched(*(p for W, b, _ in layers for p in (W, b)), x, y)
     z, h = _forward(functions, parameters, x)
     if loss is CROSS_ENTROPY and y.shape[-1]:
-        value, delta = cross_entropy_and_slope(h[-1], y)
+        u, delta = cross_entropy_and_slope(h[-1], y)
     else:
-        value = loss.forward(h[-1], y)
-        delta = np.array(loss.vjp(np.ones_like(value), h[-1], y)[0])
-    return Gradients(value, *_backward(delta, functions, parameters, z, h))
+        u = loss.forward(h[-1], y)
+        delta = np.array(loss.vjp(np.ones_like(u), h[-1], y)[0])
+    return Gradients(u, *_backward(delta, functions, parameters, z, h))
 
 
 # ── The same with the cross-entropy as one operation of W1, b1, …, WK, bK, x, y ─────────────────────────────────────
