@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backprop_reference import OPERATIONS, blocks, exp, gelu, softmax, softmax_cross_entropy_vjp, softmax_vjp, tanh
-from backprop_reference.errorfree import sum_of_outer_products
+from backprop_reference.errorfree import product, sum_of_outer_products
 
 DRAW = np.random.default_rng(0)
 SHAPES = [(20_000, 3), (5_000, 31), (5_000, 32), (400, 700), (3, 100_000)]
@@ -103,10 +103,42 @@ def test_a_forked_process_has_threads_of_its_own(monkeypatch):
 
 def test_outer_products_in_blocks():
     delta, x = DRAW.normal(size=700), DRAW.normal(size=900)
+    size = np.getbufsize()
     np.testing.assert_array_equal(sum_of_outer_products(delta, x), np.outer(delta, x))
+    np.testing.assert_array_equal(sum_of_outer_products(delta[None], x[None]), np.outer(delta, x))
+    np.testing.assert_array_equal(sum_of_outer_products(delta[:9], x), np.outer(delta[:9], x))
+    assert np.getbufsize() == size
 
 
 def test_large_arrays_of_any_shape():
     x = DRAW.normal(size=(3, 50, 200))
     np.testing.assert_array_equal(gelu(x), gelu(x.ravel()).reshape(x.shape))
     np.testing.assert_array_equal(tanh(x.T), tanh(x).T)
+
+
+@pytest.mark.parametrize(
+    "shape", [(32, 1000, 700), (3000, 500, 10), (10, 3000, 400), (1, 3000, 900), (900, 3000, 1)], ids=str
+)
+def test_blocked_sums_have_the_same_bits_for_any_number_of_threads(shape, monkeypatch):
+    m, k, p = shape
+    a, b = DRAW.normal(size=(m, k)), DRAW.normal(size=(k, p))
+    found = []
+    for cores in (1, 2, 3, 5):
+        monkeypatch.setattr(blocks, "CORES", cores)
+        monkeypatch.setattr(blocks, "MANY", 1)
+        found.append(product(a, b))
+    np.testing.assert_allclose(found[0], a @ b, rtol=1e-10, atol=1e-11)
+    assert all(other.tobytes() == found[0].tobytes() for other in found[1:])
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 3), (1, 300, 9), (9, 300, 9), (3000, 500, 10), (800, 20, 800)], ids=str)
+def test_products_take_the_wider_dtype(shape):
+    """A float32 cotangent meets a float64 Jacobian: nothing is rounded to 24 bits on the way."""
+    m, k, p = shape
+    a, b = DRAW.normal(size=(m, k)).astype(np.float32), DRAW.normal(size=(k, p))
+    for left, right in ((a, b), (a[0], b), (a.astype(float), b.astype(np.float32))):
+        np.testing.assert_allclose(
+            product(left, right), left.astype(float) @ right.astype(float), rtol=1e-9, atol=1e-11
+        )
+    delta, x = a.ravel()[:2000], b.ravel()[:2000]
+    np.testing.assert_array_equal(sum_of_outer_products(delta, x), np.outer(delta.astype(float), x))

@@ -43,8 +43,10 @@ from backprop_reference import (
     matvec,
     matvec_jacobian,
     matvec_vjp,
+    networks,
     relu,
     scale_vjp,
+    sigmoid,
     softmax,
     softmax_cross_entropy,
     softmax_cross_entropy_jacobian,
@@ -596,6 +598,34 @@ def test_backpropagation_of_a_batch_has_a_loss_for_each_example():
     assert loss is got.loss
     assert gradients is got.layers
     assert dx is got.dx
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (1,), (2, 2)], ids=str)
+def test_a_network_is_its_layers_one_by_one(batch, monkeypatch):
+    """Neighbours with one function get their slopes in one call, where layers are small; here they do not."""
+    draw, widths = np.random.default_rng(0), (5, 4, 2, 4, 3, 6, 2)
+    functions = [tanh, tanh, sigmoid, tanh, tanh, tanh]
+    layers = [
+        Layer(draw.normal(size=(d, n)), draw.normal(size=d), h)
+        for d, n, h in zip(widths[1:], widths[:-1], functions, strict=True)
+    ]
+    X, Y = draw.normal(size=(*batch, 5)), draw.uniform(size=(*batch, 2))
+    got = backpropagation(layers, X, Y)
+    h = [X]
+    for W, b, g in layers:
+        h.append(activation(g, W, h[-1], b))
+    ones = np.ones(batch)
+    delta, _ = OPERATIONS["softmax_cross_entropy"].vjp(ones, h[-1], Y)
+    for (W, b, g), h_i, pair in reversed(list(zip(layers, h[:-1], got.layers, strict=True))):
+        dW, delta, db = activation_vjp(delta, g, W, h_i, b)
+        np.testing.assert_allclose(pair[0], dW, rtol=1e-12)
+        np.testing.assert_allclose(pair[1], db, rtol=1e-12)
+    np.testing.assert_allclose(got.dx, delta, rtol=1e-12)
+    monkeypatch.setattr(networks, "BLOCK", 0)
+    alone = backpropagation(layers, X, Y)
+    assert alone.dx.tobytes() == got.dx.tobytes()
+    for pair, other in zip(got.layers, alone.layers, strict=True):
+        assert [a.tobytes() for a in pair] == [a.tobytes() for a in other]
 
 
 # ── Python's numbers ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 BLOCK = 3 << 12  # entries: 96 kB in float64, a few of which fit a core's own cache
-MANY = 1 << 20  # entries, times passes over them, from which a second thread pays: about a millisecond
+MANY = 1 << 21  # entries, times passes over them, from which a second thread pays: a millisecond or two
 PAGE = 1 << 21  # bytes of a large page
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -56,18 +56,18 @@ def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1) -> None:
     return None
 
 
-def fresh(rows: int, width: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An empty matrix that starts where a large page of memory does, if it has a few: then each costs one page fault.
+def fresh(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An empty array that starts where a large page of memory does, if it fills one: then that costs one page fault.
 
-    >>> fresh(2, 3, np.dtype(np.float32)).shape
+    >>> fresh((2, 3), np.dtype(np.float32)).shape
     (2, 3)
     """
-    size = rows * width * dtype.itemsize
-    if size < 2 * PAGE:
-        return np.empty((rows, width), dtype)
+    size = prod(shape) * dtype.itemsize
+    if size < PAGE:
+        return np.empty(shape, dtype)
     raw = np.empty(size + PAGE, np.uint8)
     start = -raw.ctypes.data % PAGE
-    return raw[start : start + size].view(dtype).reshape(rows, width)
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def scratch(shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> list[NDArray[Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import Array, rows
-from .blocks import BLOCK, fresh, in_blocks
+from .blocks import BLOCK, PAGE, fresh, in_blocks
 from .special import double
 
 
@@ -67,28 +67,47 @@ def product(a: Array, b: Array) -> Array:
     >>> product(np.ones(1000), np.full((1000, 2), 0.1))
     array([100., 100.])
     """
+    if a.ndim == 1 and len(a) <= VECTOR:
+        return a.dot(b)  # `@` takes twice as long to start
     k, p = b.shape
-    if k <= MATRIX:
-        return a @ b
     m = prod(a.shape[:-1])
     vector = m == 1 or p == 1
-    if min(m, p) > WIDE or (vector and k <= VECTOR):
-        return a @ b
+    if k <= MATRIX or min(m, p) > WIDE or (vector and k <= VECTOR):
+        if m * p * a.itemsize < PAGE:
+            return a @ b
+        return np.matmul(a, b, out=fresh((*a.shape[:-1], p), np.result_type(a, b)))
     left = a.reshape(m, k)
     if m == 1 and b.T.flags.c_contiguous:
         return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
     block = VECTOR if vector else MATRIX
+    if k // block * m * p <= 8 * BLOCK:
+        return _in_pairs(left, b, block).reshape(*a.shape[:-1], p)
+    result = np.empty((m, p), np.result_type(a, b))
+
+    def work(parts: Sequence[slice]) -> None:
+        for part in parts:
+            i, j = (slice(None), part) if m < p else (part, slice(None))
+            result[i, j] = _in_pairs(left[i], b[:, j], block)
+
+    in_blocks(work, max(m, p), k // block * min(m, p) // 8, passes=16)
+    return result.reshape(*a.shape[:-1], p)
+
+
+def _in_pairs(a: Array, b: Array, block: int) -> Array:
+    """`a b` of matrices: the products of all blocks, then the sums of pairs of them, and so on."""
+    (m, k), p = a.shape, b.shape[1]
     count, whole = k // block, k - k % block
     parts = np.empty((-(-k // block), m, p), np.result_type(a, b))
-    blocks = left[:, :whole].reshape(m, count, block).swapaxes(0, 1), b[:whole].reshape(count, block, p)
+    blocks = a[:, :whole].reshape(m, count, block).swapaxes(0, 1), b[:whole].reshape(count, block, p)
     np.matmul(*blocks, out=parts[:count])
     if whole < k:
-        np.matmul(left[:, whole:], b[whole:], out=parts[-1])
-    while len(parts) > 1:
+        np.matmul(a[:, whole:], b[whole:], out=parts[-1])
+    while len(parts) > 2:
         half = (len(parts) + 1) // 2
         parts[: len(parts) - half] += parts[half:]
         parts = parts[:half]
-    return parts[0].reshape(*a.shape[:-1], p)
+    total: Array = np.add(*parts)  # a new array, not the first of the parts, which would keep all of them alive
+    return total
 
 
 def _dots(W: Array, x: Array) -> Array:
@@ -118,16 +137,21 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
            [6., 8.]])
     """
     if delta.ndim > 1:
-        return product(rows(delta).T, rows(x))
+        delta, x = rows(delta), rows(x)
+        if len(delta) != 1:
+            return product(delta.T, x)
+        delta, x = delta[0], x[0]
     if len(delta) * len(x) <= BLOCK:
-        return np.multiply(delta[:, None], x)
-    result = fresh(len(delta), len(x), np.result_type(delta, x))
+        return delta[:, None].dot(x[None])
+    result = fresh((len(delta), len(x)), np.result_type(delta, x))
 
-    def work(blocks: Sequence[slice]) -> None:
-        for block in blocks:
-            np.multiply(delta[block, None], x, out=result[block])
+    def work(parts: Sequence[slice]) -> None:
+        share = slice(parts[0].start, parts[-1].stop)
+        np.multiply(delta[share, None], x, out=result[share])
 
-    in_blocks(work, len(delta), len(x))
+    with np.errstate():  # gives NumPy's buffers their size back
+        np.setbufsize(128)  # entries: with more, x and δ are copied into them first, which takes three times as long
+        in_blocks(work, len(delta), len(x))
     return result
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from backprop_reference.arguments import Array, as_floating
-from backprop_reference.blocks import BLOCK, in_blocks
+from backprop_reference.blocks import BLOCK, fresh, in_blocks
 from backprop_reference.special import (
     bell,
     double,
@@ -82,11 +82,13 @@ class ScalarFunction:
 
     def h(self, x: Array) -> Array:
         """h(x) of a float32 or float64 array, unchecked."""
-        return _entrywise(self._h, x, self.name)
+        with np.errstate(under="ignore"):  # 0 and subnormals are right answers
+            return value(self, x)
 
     def dh(self, x: Array) -> Array:
         """h′(x) of a float32 or float64 array, unchecked."""
-        return _entrywise(self._derivative, x, f"{self.name}.derivative")
+        with np.errstate(under="ignore"):
+            return slope(self, x)
 
 
 def scalar_function(h: object, operation: str) -> ScalarFunction:
@@ -96,15 +98,24 @@ def scalar_function(h: object, operation: str) -> ScalarFunction:
     return h
 
 
-def _entrywise(formula: Formula, x: Array, name: str) -> Array:
-    with np.errstate(under="ignore"):  # 0 and subnormals are right answers
-        result = formula(x)
-        if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
-            return result if result is not x else x.copy()
-        result = np.asarray(result)
-        if result.shape != x.shape:
-            raise ValueError(f"{name}: expected a result of the argument's shape {x.shape}, got {result.shape}")
-        return result.astype(x.dtype, casting="same_kind", copy=np.may_share_memory(result, x))
+def value(h: ScalarFunction, x: Array) -> Array:
+    """`h.h(x)`, for a loop over layers that lets results underflow once for all of them."""
+    return _entrywise(h._h, x, h.name, "")
+
+
+def slope(h: ScalarFunction, x: Array) -> Array:
+    """`h.dh(x)`, as `value`."""
+    return _entrywise(h._derivative, x, h.name, ".derivative")
+
+
+def _entrywise(formula: Formula, x: Array, name: str, suffix: str) -> Array:
+    result = formula(x)
+    if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
+        return result if result is not x else x.copy()
+    result = np.asarray(result)
+    if result.shape != x.shape:
+        raise ValueError(f"{name}{suffix}: expected a result of the argument's shape {x.shape}, got {result.shape}")
+    return result.astype(x.dtype, casting="same_kind", copy=np.may_share_memory(result, x))
 
 
 def _built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
@@ -115,7 +126,7 @@ def _built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
 def _in_blocks(formula: Formula, x: Array) -> Any:
     if x.size <= BLOCK:
         return formula(x) if x.ndim else formula(x[None])[0]
-    result = np.empty_like(x)
+    result = fresh(x.shape, x.dtype)
     flat, into = x.reshape(-1), result.reshape(-1)
 
     def work(blocks: Sequence[slice]) -> None:

@@ -3,14 +3,17 @@
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature
+from .blocks import BLOCK
 from .errorfree import product, sum_of_outer_products, sum_of_rows
-from .functions import ScalarFunction, scalar_function
+from .functions import ScalarFunction, scalar_function, slope, value
 from .jacobians import Row
 from .losses import CROSS_ENTROPY, cross_entropy, cross_entropy_and_slope, cross_entropy_vjp
 from .operation import Operation
@@ -112,11 +115,26 @@ def _forward(
 ) -> tuple[list[Array], list[Array]]:
     """`z = [z¹ … zᴷ]` and `h = [h⁰ … hᴷ]`, with `zⁱ = Wⁱ hⁱ⁻¹ + bⁱ`, `hⁱ = gⁱ(zⁱ)`, `h⁰ = x`."""
     z, h = [], [x]
-    for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-        z.append(product(h[-1], W.T))
-        z[-1] += b
-        h.append(g.h(z[-1]))
+    with np.errstate(under="ignore"):
+        for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
+            z.append(product(h[-1], W.T))
+            z[-1] += b
+            h.append(value(g, z[-1]))
     return z, h
+
+
+def _slopes(functions: Sequence[ScalarFunction], z: Sequence[Array]) -> list[Array]:
+    """`gⁱ′(zⁱ)` of small layers: neighbours with one function in one call, which costs hardly more than a layer."""
+    slopes: list[Array] = []
+    for g, group in groupby(zip(functions, z, strict=True), key=itemgetter(0)):
+        members = [z_i for _, z_i in group]
+        if len(members) == 1:
+            slopes.append(slope(g, members[0]))
+            continue
+        joined = slope(g, np.concatenate([z_i.ravel() for z_i in members]))
+        ends = list(accumulate(z_i.size for z_i in members))
+        slopes += [joined[end - z_i.size : end].reshape(z_i.shape) for end, z_i in zip(ends, members, strict=True)]
+    return slopes
 
 
 def _backward(
@@ -124,10 +142,12 @@ def _backward(
 ) -> tuple[list[tuple[Array, Array]], Array]:
     """Lines 8 to 12 of algorithm 1: from `∂L/∂hᴷ`, used up, to `(∂L/∂Wⁱ, ∂L/∂bⁱ)` for `i = 1 … K`, and `∂L/∂x`."""
     gradients = []
-    for i in reversed(range(len(functions))):
-        delta *= functions[i].dh(z[i])
-        gradients.append((sum_of_outer_products(delta, h[i]), sum_of_rows(delta)))
-        delta = product(delta, parameters[2 * i])
+    with np.errstate(under="ignore"):
+        slopes = _slopes(functions, z) if sum(z_i.size for z_i in z) <= BLOCK else []
+        for i in reversed(range(len(functions))):
+            delta *= slopes[i] if slopes else slope(functions[i], z[i])
+            gradients.append((sum_of_outer_products(delta, h[i]), sum_of_rows(delta)))
+            delta = product(delta, parameters[2 * i])
     return gradients[::-1], delta
 
 
@@ -160,17 +180,16 @@ def backpropagation(layers: Sequence[Layer], x: ArrayLike, y: ArrayLike, loss: O
     (0.25, array([1.]), array([0.]))
     """
     _check(layers, loss)
-    layers = [Layer(*layer) for layer in layers]
-    functions = [scalar_function(layer.h, "backpropagation") for layer in layers]
+    functions = [scalar_function(h, "backpropagation") for _, _, h in layers]
     signature = network_signature(len(layers))
-    *parameters, x, y = signature.batched(*(p for layer in layers for p in (layer.W, layer.b)), x, y)
+    *parameters, x, y = signature.batched(*(p for W, b, _ in layers for p in (W, b)), x, y)
     z, h = _forward(functions, parameters, x)
     if loss is CROSS_ENTROPY and y.shape[-1]:
-        value, delta = cross_entropy_and_slope(h[-1], y)
+        u, delta = cross_entropy_and_slope(h[-1], y)
     else:
-        value = loss.forward(h[-1], y)
-        delta = np.array(loss.vjp(np.ones_like(value), h[-1], y)[0])
-    return Gradients(value, *_backward(delta, functions, parameters, z, h))
+        u = loss.forward(h[-1], y)
+        delta = np.array(loss.vjp(np.ones_like(u), h[-1], y)[0])
+    return Gradients(u, *_backward(delta, functions, parameters, z, h))
 
 
 # ── The same with the cross-entropy as one operation of W1, b1, …, WK, bK, x, y ─────────────────────────────────────
