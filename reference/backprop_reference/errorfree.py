@@ -8,7 +8,7 @@ import numpy as np
 
 from .arguments import Array, rows
 from .blocks import BLOCK, PAGE, fresh, in_blocks
-from .special import double
+from .special import exponential
 
 
 def difference(a: Array, b: Array) -> tuple[Array, Array]:
@@ -173,26 +173,23 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array) -> None:
         delta -= np.multiply(w, delta, out=d).sum(0) / one  # the rounding of the mean itself
 
 
-def exponentials(x: Array, x_k: Array, f: Array) -> None:
+def exponentials(x: Array, x_k: Array, f: Array) -> bool:
     """`f = c eˣ` with one factor `c` for each column, such that that of `x_k = max x` is far from the range's end.
 
-    Where all of `x` is, that is `eˣ`, of exact arguments. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`, with what the difference
-    lost to rounding given back: exp magnifies it by the size of the exponent.
+    Where all of `x` is, that is `eˣ`, of exact arguments, and True comes back. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`, with
+    what the difference lost to rounding given back: exp magnifies it by the size of the exponent.
 
     >>> f = np.empty(2)
     >>> exponentials(np.array([1000.0, 300.0]), np.array(1000.0), f)
+    False
     >>> float(f[1] / f[0]) == float(np.exp(-700.0))
     True
     """
     edge = 600 if x.dtype == np.float64 else 60
     if -edge < x.min(initial=0) and x_k.max(initial=0) < edge:
-        np.exp(x, out=f, dtype=np.float64, casting="same_kind")  # NumPy's exp of float32 is off by up to 2.4 ULP
-    else:
-        d, lost = difference(x, x_k)
-        f[...] = _exp(np.maximum(d, -edge)) * x.dtype.type(2.0**100) * _exp(np.minimum(d + edge, 0))
-        f += f * lost
-
-
-def _exp(x: Array) -> Array:
-    """eˣ by way of float64, as in `exponentials`."""
-    return np.exp(double(x)).astype(x.dtype, copy=False)
+        exponential(x, f)
+        return True
+    d, lost = difference(x, x_k)
+    f[...] = exponential(np.maximum(d, -edge)) * x.dtype.type(2.0**100) * exponential(np.minimum(d + edge, 0))
+    f += f * lost
+    return False

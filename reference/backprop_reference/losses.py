@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .blocks import in_blocks, scratch
+from .blocks import fresh, in_blocks, scratch
 from .errorfree import Index, centre, exponentials, largest, product, split_off, sum_of_outer_products, sum_of_rows
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
@@ -142,14 +142,15 @@ def _down_columns(
     return in_blocks(work, len(wholes[0]), width, passes=16 * n // width) if wholes[0].size else None
 
 
-def _parts(x: Array, f: Array) -> tuple[Index, Array, Array]:
+def _parts(x: Array, f: Array) -> tuple[bool, Index, Array, Array]:
     """`f = exp(x)` but for a factor, the index `k` of its largest entry, `f_k` and `others = Σ_{i≠k} f_i`.
 
-    With them `1 − s_k` is `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
+    First comes whether all logits are small, and the factor is 1. With the others `1 − s_k` is `others / (f_k + others)`
+    and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
-    exponentials(x, x[k], f)
-    return k, *split_off(f, k)
+    small = exponentials(x, x[k], f)
+    return small, k, *split_off(f, k)
 
 
 def softmax(x: ArrayLike) -> Array:
@@ -162,13 +163,13 @@ def softmax(x: ArrayLike) -> Array:
     array([0.5, 0.5, 0. ])
     """
     (x,) = SOFTMAX.batched(x)
-    u = np.empty_like(x)
+    u = fresh(x.shape, x.dtype)
     _down_columns(_softmax, [u], [x])
     return u
 
 
 def _softmax(u: Array, x: Array) -> None:
-    _, f_k, others = _parts(x, u)
+    _, _, f_k, others = _parts(x, u)
     u /= f_k + others
 
 
@@ -182,7 +183,7 @@ def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
     """
     (x,) = SOFTMAX.single(x)
     f = np.empty_like(x)
-    k, _, _ = _parts(x, f)
+    _, k, _, _ = _parts(x, f)
     others, g = (x.dtype.type(fsum(terms)) for terms in (np.delete(f, k), f))  # its error counts twice in s_i s_j
     s = f / g
     rest = 1 - s
@@ -197,7 +198,7 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
     (array([ 0.25, -0.25]),)
     """
     delta, x = SOFTMAX.pulled_back(delta, x)
-    dx = np.empty_like(x)
+    dx = fresh(x.shape, x.dtype)
     _down_columns(_softmax_vjp, [dx], [x, delta], spare=2)
     return (dx,)
 
@@ -210,7 +211,7 @@ def _units(delta: Array) -> tuple[Array, Array]:
 
 
 def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
-    k, f_k, others = _parts(x, w)
+    _, k, f_k, others = _parts(x, w)
     one, half = _units(delta)
     w *= one / (f_k + others)  # s, out of the reach of the subnormals: there each would lose half of itself
     np.multiply(delta, half, out=dx)  # halves: the difference of two huge cotangents must not overflow
@@ -224,17 +225,17 @@ def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
 SOFTMAX_CROSS_ENTROPY = Signature("softmax_cross_entropy", "x y", "(n),(n)->()", positive="n")
 
 
-def _minus_log_softmax(cost: Array, x: Array, k: Index, f_k: Array, others: Array) -> float:
+def _minus_log_softmax(cost: Array, x: Array, small: bool, k: Index, f_k: Array, others: Array) -> float:
     """`cost = −log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive.
 
-    In units of 1, or 2 where logits are so huge, or masked, that the difference may overflow; returns which.
+    In units of 1, or 2 unless all logits are small: the difference of huge ones may overflow. Returns which.
     """
-    x_k, extra, huge = x[k], np.log1p(others / f_k), np.finfo(x.dtype).max / 2
-    if -huge < x.min(initial=0) and x_k.max(initial=0) < huge:
-        np.subtract(x_k, x, out=cost)
+    extra = np.log1p(others / f_k)
+    if small:
+        np.subtract(x[k], x, out=cost)
         cost += extra
         return 1.0
-    np.subtract(x_k / 2, x / 2, out=cost)
+    np.subtract(x[k] / 2, x / 2, out=cost)
     cost += extra / 2
     return 2.0
 
@@ -269,8 +270,7 @@ def cross_entropy(x: Array, y: Array) -> Array:
 
 
 def _cross_entropy(u: Array, f: Array, x: Array, y: Array) -> None:
-    k, f_k, others = _parts(x, f)
-    _weighted(u, f, y, _minus_log_softmax(f, x, k, f_k, others))
+    _weighted(u, f, y, _minus_log_softmax(f, x, *_parts(x, f)))
 
 
 def _weighted(u: Array, cost: Array, y: Array, unit: float) -> None:
@@ -307,16 +307,16 @@ def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> t
 
 def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
     """The same of arrays that have been checked."""
-    dx, dy = np.empty_like(x), np.empty_like(x)
+    dx, dy = fresh(x.shape, x.dtype), fresh(x.shape, x.dtype)
     _down_columns(_cross_entropy_vjp, [dx, dy], [x, y, delta])
     return dx, dy
 
 
 def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -> None:
-    k, f_k, others = _parts(x, dx)
+    small, k, f_k, others = _parts(x, dx)
     dy[...] = y
     y_k, y_others = split_off(dy, k)
-    unit = _minus_log_softmax(dy, x, k, f_k, others)
+    unit = _minus_log_softmax(dy, x, small, k, f_k, others)
     _slope(dx, y, k, f_k, others, y_k, y_others)
     dx *= delta
     dy *= delta
@@ -326,16 +326,16 @@ def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -
 
 def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
     """The loss and `∂u/∂x` in one go, of arrays that have been checked."""
-    u, dx = np.empty_like(x, shape=x.shape[:-1]), np.empty_like(x)
+    u, dx = np.empty_like(x, shape=x.shape[:-1]), fresh(x.shape, x.dtype)
     _down_columns(_cross_entropy_and_slope, [u, dx], [x, y], spare=1)
     return u[()], dx
 
 
 def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Array) -> None:
-    k, f_k, others = _parts(x, dx)
+    small, k, f_k, others = _parts(x, dx)
     cost[...] = y
     y_k, y_others = split_off(cost, k)
-    _weighted(u, cost, y, _minus_log_softmax(cost, x, k, f_k, others))
+    _weighted(u, cost, y, _minus_log_softmax(cost, x, small, k, f_k, others))
     _slope(dx, y, k, f_k, others, y_k, y_others)
 
 

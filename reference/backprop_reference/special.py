@@ -34,11 +34,11 @@ def split_exponent(v: Array) -> tuple[Array, Array | float]:
     return np.maximum(v, -edge), exponential(np.minimum(v + edge, 0))
 
 
-def bell(v: Array, c: float) -> Array:
-    """c / (2 + eᵛ + e⁻ᵛ) for v ≥ 0: with c = 1 the derivative of the sigmoid at v, with c = 4 that of tanh at v/2."""
-    edge = _edge(v)
-    w, f = (v, 1.0) if v.max(initial=0) <= edge else (np.minimum(v, edge), exponential(np.minimum(edge - v, 0)))
-    e = exponential(w)
+def bell(a: Array, t: float, c: float) -> Array:
+    """c / (2 + eᵛ + e⁻ᵛ) for v = ta ≥ 0: the derivative of the sigmoid with t, c = 1, and of tanh with t = 2, c = 4."""
+    edge = _edge(a) / t
+    w, f = (a, 1.0) if a.max(initial=0) <= edge else (np.minimum(a, edge), exponential(t * np.clip(edge - a, -800, 0)))
+    e = exponential(t * w)
     total = 1 / e
     total += 2
     total += e
