@@ -2,7 +2,7 @@
 
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from .domain import Domain, domain_of
 from .guard import Function, guarded, name_of
 from .hints import hints
 from .layers import first_wrong_layer
-from .plan import Planned, directions, made, ordinary_case, plan
+from .plan import LONG_TAIL, Planned, directions, made, ordinary_case, plan
 from .report import Checked, Failure, Report
 from .shrink import smallest
 
@@ -43,7 +43,11 @@ ALWAYS = (  # on every case; the other laws on some of the small ones
     "vjp_equals_jax_vjp",
     "vjp_of_one_equals_jax_grad",
 )
-ON_LARGER = ("leaves_its_inputs_alone", "says_the_same_twice", "takes_any_memory_layout")  # and these on some tails
+ON_LARGER = (  # and these on some tails
+    "leaves_its_inputs_alone",
+    "says_the_same_twice",
+    "takes_any_memory_layout",
+)
 ABOUT_DERIVATIONS = "factors_equal_jax_and_multiply_to_the_jacobian"
 EVERY = 6  # small cases for one on which all laws are tried
 MOST_SECONDS, MOST_BYTES = 4.0, 1 << 30  # that one long case may take
@@ -225,7 +229,7 @@ def _tried(
             continue
         case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=trial.level == "standard")
         wanted = [law for law in trial.laws if law not in failed and _wanted(law, planned, k)]
-        with _Cost(costs, size, measure=size > 200):
+        with _Cost(costs, size, measure=size > 200 and (size in costs or not _near(size, costs))):
             for law, what, found in trial.violations(case, wanted):
                 judged |= {what} if law == "vjp_equals_jax_vjp" else set()
                 if isinstance(found, Violation):
@@ -242,8 +246,10 @@ def _tried(
 
 
 def _wanted(law: str, planned: Planned, k: int) -> bool:
-    some = k % EVERY == 0 or k < 4
-    return law in ALWAYS or (some and (planned.part == "small" or (planned.part == "tail" and law in ON_LARGER)))
+    some, tail = k % EVERY == 0 or k < 4, planned.part == "tail"
+    if law == "sees_what_changed_in_place" and tail:
+        return max(planned.sizes.values()) >= LONG_TAIL or (some and max(planned.sizes.values()) <= 65)
+    return law in ALWAYS or (some and (planned.part == "small" or (tail and law in ON_LARGER)))
 
 
 def _failure(
@@ -305,6 +311,11 @@ class _Cost:
             tracemalloc.stop()
             before = self.costs.get(self.size, (seconds, peak))
             self.costs[self.size] = min(before[0], seconds), max(before[1], peak)
+
+
+def _near(size: int, sizes: Iterable[int]) -> bool:
+    """Whether one of some sizes is within a tenth: measuring costs time itself."""
+    return any(9 * n < 10 * size and 9 * size < 10 * n for n in sizes)
 
 
 def _affordable(costs: Mapping[int, tuple[float, int]], size: int) -> bool:
