@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ..inputs import Array, Case
+from ..inputs import Array, Case, cores
 from .candidates import LOSSES
 from .memory import Found
 from .probe import Probe, Seen, wrong_in
@@ -162,7 +162,16 @@ def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
     shapes = [one.truth[i].shape for one in seen if not one.wrong]
     if any(all(-n <= k < n for k, n in zip(index, shape, strict=True)) for shape in shapes):
         return None
+    if not all(_alone(p, i, index, by) for by in (2, 3, 5)):
+        return None
     return "single-element", f"{p.names[i]}{index} alone is wrong, of all entries and at every size that has it"
+
+
+def _alone(p: Probe, i: int, index: Sequence[int], by: int) -> bool:
+    """Whether an entry is the only wrong one at sizes where there is room for the next that would be."""
+    letters = cores(p.row)[-1 if p.kind == "forward" else i]
+    one = p.see(p.case({letter: by * (abs(k) + 2) for letter, k in zip(letters, index, strict=True)}, by))
+    return one is not None and all(mask.sum() == 1 and mask[tuple(index)] for mask in one.wrong.values())
 
 
 def _entry_left_out(p: Probe, cases: Sequence[Case]) -> Found | None:

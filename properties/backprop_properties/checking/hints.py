@@ -16,7 +16,7 @@ import numpy as np
 
 from ..claims import Violation
 from ..inputs import Case
-from . import experiments, ranges
+from . import comparisons, experiments, ranges
 from .candidates import candidates, forward_candidates
 from .memory import Found, state
 from .probe import OutOfTime, Probe, Seen, wrong_in
@@ -43,7 +43,11 @@ ALONG = (  # laws that fail with them
 )
 MANNERS: tuple[tuple[str, str, str], ...] = (  # what a law's message looks like, cause, what to say of it
     (r"\w+ of \w+ returned \w+", "dtype", "results have another dtype than the arguments"),
-    (r"\w+ wrote to its", "writes-input", "the caller's numbers are gone; work on a copy"),
+    (
+        r"\w+ wrote to its",
+        "writes-input",
+        "the caller's numbers are gone; work on a copy, or write a = a + 1 in place of a += 1",
+    ),
     (r".* shares? memory", "aliasing", "whoever changes the one changes the other; return a copy"),
 )
 
@@ -104,18 +108,21 @@ def _value(trial: "Trial", p: Probe, failed: Mapping[str, tuple[Violation, Case]
         return found
     _, case = next(iter(failed.values()))
     if not all(map(p.right, p.ordinary())):
-        return ranges.tile(p, case) or ranges.overflow(p, case)
+        found = comparisons.clipped(p, case) or comparisons.epsilon(p, case)
+        return found or ranges.tile(p, case) or ranges.overflow(p, case)
 
     def breaks(at: Case) -> bool:
         return any(trial.first(at, law) for law in failed if law in FORMULAS)
 
     return (
         _among(p, p.square())
+        or comparisons.clipped(p, case)
         or ranges.wrong_at_one(p, case, breaks)
         or _single(p, case)
         or ranges.tile(p, case)
         or ranges.kink(p, breaks)
         or ranges.overflow(p, case)
+        or comparisons.epsilon(p, case)
     )
 
 
@@ -133,6 +140,8 @@ def _always(p: Probe) -> Found | None:
     return (
         experiments.cotangent_takes_no_part(p, sure)
         or experiments.factor(p, sure)
+        or comparisons.exchanged(p, sure)
+        or comparisons.ratio(p, sure)
         or experiments.targets(p)
         or experiments.shorter_format(p, sure)
         or experiments.one_argument_rounded(p, sure)

@@ -90,11 +90,16 @@ def _only_past(p: Probe, letter: str, right: int, bad: int) -> bool:
         past[name][tuple(slice(right, None) if axis == letter else slice(None) for axis in core)] *= letter not in core
     if p.kind == "forward":
         return p.right(p.at(case, **past))
-    seen = p.see(case) if p.kind == "vjp" else None
-    return bool(seen) and all(
-        letter in axes[i] and np.argwhere(mask)[:, axes[i].index(letter)].min() >= right
-        for i, mask in seen.wrong.items()
-    )
+    if p.kind != "vjp":
+        return False
+    lost: dict[int, set[int]] = {}
+    for k in range(4):
+        seen = p.see(p.case({letter: bad + 2}, bad + k))
+        for i, mask in (seen.wrong if seen else {}).items():
+            if letter not in axes[i]:
+                return False
+            lost.setdefault(i, set()).update(np.argwhere(mask)[:, axes[i].index(letter)].tolist())
+    return bool(lost) and all(places == set(range(right, bad + 2)) for places in lost.values())
 
 
 def overflow(p: Probe, failing: Case) -> Found | None:

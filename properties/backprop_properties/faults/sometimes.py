@@ -71,6 +71,11 @@ def remembered_by(key: Callable[..., Any], f: Function) -> Function:
     return cached
 
 
+def _bytes(args: Any, part: Function) -> Any:
+    """A key of the shapes, and of what `part` takes of each argument."""
+    return [(a.shape, a.dtype.name, part(a).tobytes()) for a in args]
+
+
 def _masked_by_the_last(f: Function) -> Function:
     """The mask of the last call with this shape, applied after this call's own is made."""
     masks: dict[Any, Array] = {}
@@ -99,6 +104,16 @@ CALLS = [
           vjp=remembered_by(lambda d, x: (x.shape, x.dtype, float(x.sum())), vjp("sigmoid"))),
     Fault("sometimes-same-address", "exp", "stale state", "sees_what_changed_in_place", "stale",
           forward=remembered_by(lambda x: x.__array_interface__["data"], forward("exp"))),
+    Fault("sometimes-same-as-printed", "softmax", "stale state", "sees_what_changed_in_place", "stale",
+          forward=remembered_by(lambda x: str(x), forward("softmax"))),
+    Fault("sometimes-same-digits-of-float32", "tanh", "stale state", "sees_what_changed_in_place", "stale", dtypes=F64,
+          vjp=remembered_by(lambda *args: _bytes(args, lambda a: a.astype(np.float32)), vjp("tanh"))),
+    Fault("sometimes-same-first-bytes", "matvec", "stale state", "sees_what_changed_in_place", "stale",
+          vjp=remembered_by(lambda *args: _bytes(args, lambda a: a.ravel()[:8]), vjp("matvec"))),
+    Fault("sometimes-same-first-entry", "dot", "stale state", "sees_what_changed_in_place", "stale",
+          forward=remembered_by(lambda *args: _bytes(args, lambda a: a.ravel()[:1]), forward("dot"))),
+    Fault("sometimes-same-sorted", "affine", "stale state", "sees_what_changed_in_place", "stale",
+          forward=remembered_by(lambda *args: _bytes(args, lambda a: np.sort(a, None)), forward("affine"))),
     Fault("sometimes-last-mask", "relu", "stale state", VJP, "stale", vjp=_masked_by_the_last(vjp("relu"))),
 ]  # fmt: skip
 
@@ -148,6 +163,14 @@ SIZES = [
     Fault("size-512", "softmax", "one size", FORWARD, sizes={"n": 512},
           forward=when(lambda x: _n(x) and _n(x) % 512 == 0, lambda x: softmax(x) * (np.arange(_n(x)) < _n(x) - 1),
                        softmax)),
+    Fault("size-255", "tanh", "one size", VJP, sizes={"n": 255},
+          vjp=when(lambda d, x: _n(x) == 255, zeros(vjp("tanh")), vjp("tanh"))),
+    Fault("size-513", "softmax", "one size", VJP, sizes={"n": 513},
+          vjp=when(lambda d, x: _n(x) == 513, element(vjp("softmax"), (-1,), 0.5), vjp("softmax"))),
+    Fault("size-500", "hadamard", "one size", FORWARD, sizes={"n": 500},
+          forward=when(lambda x, y: _n(x) == 500, element(forward("hadamard"), (-1,), 0.5), forward("hadamard"))),
+    Fault("size-100-columns", "affine", "one size", VJP, sizes={"n": 100},
+          vjp=when(lambda d, W, x, b: _n(x) == 100, scaled(vjp("affine"), 0.5, 1), vjp("affine"))),
     Fault("size-1024", "sum_reduction", "one size", FORWARD, sizes={"n": 1024},
           forward=when(lambda x: _n(x) == 1024, lambda x: 0 * x.sum(-1), lambda x: x.sum(-1))),
     Fault("size-over-1000", "dot", "long vectors", VJP, sizes={"n": 1025},
