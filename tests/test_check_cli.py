@@ -74,7 +74,7 @@ def test_what_is_right_exits_with_0(file: Any) -> None:
     result = backprop(file(RIGHT), *FEW)
     assert result.exit_code == 0, result.output
     assert "right" in result.stdout
-    assert "masks not asked for" in result.stdout
+    assert "not tried: masks" in result.stdout
     assert "all 1 right" in result.stdout
 
 
@@ -153,7 +153,7 @@ def test_a_domain_is_for_the_operations_that_it_fits(file: Any) -> None:
 def test_operations_are_chosen_by_name_or_family(file: Any) -> None:
     text = RIGHT + "\ndef activation_identity(W, x, b):\n    return W @ x + b\nadd = np.add\n"
     for names, expected in (
-        (["--operation", "softmax"], ["softmax"]),
+        (["--operations", "softmax"], ["softmax"]),
         (["--operation", "activation,add", "--operation", "softmax"], ["add", "activation[identity]", "softmax"]),
     ):
         result = backprop(file(text), *FEW, *names, "--json", "-")
@@ -165,7 +165,7 @@ def test_what_a_file_only_imports_is_not_checked_unless_asked(file: Any) -> None
     path = file("from math import exp\n" + RIGHT)
     result = backprop(path, *FEW, "--json", "-")
     assert result.exit_code == 0, result.output
-    assert "note: mine.py: exp is imported, and not checked; --operation exp does it" in result.stderr
+    assert "note: mine.py: exp is imported, and not checked; --operations exp does it" in result.stderr
     assert backprop(path, *FEW, "--operation", "exp").exit_code == 1
 
 

@@ -78,7 +78,7 @@ def says_the_same_twice(p: Point) -> Claims:
 
 
 def sees_what_changed_in_place(p: Point) -> Claims:
-    """Arguments overwritten in place are new arguments, were it one entry, or the last digits: nothing is remembered."""
+    """Arguments overwritten in place, be it one entry or the last digits, are new ones: nothing is remembered."""
     arrays = [p.delta, *p.args]
     names = ("delta", *p.operation.arguments)
     for f, args in ((p.forward, arrays[1:]), (p.vjp, arrays)):
@@ -203,22 +203,25 @@ def nan_in_nan_out(p: Point) -> Claims:
             delta, *args = spoiled
             said = p.ask(delta, args)
             if p.forward:
-                yield _nan("u", p.forward(*args), said.forward, p.said.forward, careful=False)
+                yield _nan("u", names[i], p.forward(*args), said.forward, p.said.forward, careful=False)
             if p.vjp and not (i and p.careful and re.search(r"\b(relu|leaky_relu|elu)\b", p.operation.name)):
                 for name, d, k in p.named("d", p.vjp(delta, *args)):
-                    yield _nan(name, d, said.vjp[k], p.said.vjp[k], careful=p.careful)
+                    yield _nan(name, names[i], d, said.vjp[k], p.said.vjp[k], careful=p.careful)
 
 
-def _nan(name: str, actual: Any, expected: Answer, before: Answer, *, careful: bool) -> Holds:
+def _nan(name: str, spoiled: str, actual: Any, expected: Answer, before: Answer, *, careful: bool) -> Holds:
     """Where JAX's NaN comes from the one planted, and not from an overflow of its own.
 
     For a careful implementation, where the result was clearly not 0 before: a slope of 0 may be chosen, not multiplied.
     """
     judged = np.isfinite(before.bound) & ((np.abs(before.value) > before.bound) | (not careful))
-    lost = np.isnan(expected.value) & judged & ~np.isnan(np.asarray(actual, np.float64))
+    got = np.asarray(actual, np.float64)
+    lost = np.isnan(expected.value) & judged & ~np.isnan(got)
     if not lost.any():
-        return Holds(name, True, "")  # arrays are slow to print
-    return Holds(name, False, f"{name} hides a NaN: {np.asarray(actual)} where JAX has {expected.value}")
+        return Holds(name, True, "")  # texts are slow to make
+    at = tuple(int(i) for i in np.argwhere(lost)[0])
+    entry = f"{name}{list(at) if at else ''} = {float(np.broadcast_to(got, lost.shape)[at])!r}"
+    return Holds(name, False, f"{name} hides a NaN: the first entry of {spoiled} is NaN, {entry}, expected nan")
 
 
 def softmax_ignores_a_shift(p: Point) -> Claims:

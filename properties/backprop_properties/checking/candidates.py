@@ -83,10 +83,10 @@ def _times(row: Operation, factor: float) -> Function:
 
 def _others(row: Operation, function: Callable[[Operation], Function]) -> Iterator[Candidate]:
     """What is right for an operation with another function."""
-    base, _, functions = row.name.partition("[")
+    base = row.name.partition("[")[0]
     for other in SCALAR_FUNCTIONS:
         name = other if base in SCALAR_FUNCTIONS else f"{base}[{other}]"
-        if name in OPERATIONS and name != row.name and (functions or base in SCALAR_FUNCTIONS):
+        if name != row.name and name in OPERATIONS and OPERATIONS[name].signature == row.signature:
             yield Candidate("another-function", f"what is right for {name}", function(OPERATIONS[name]), clearly=False)
 
 
@@ -122,8 +122,8 @@ def _functions(
         )
         if h in OF_THE_OUTPUT:
             formula, slope = OF_THE_OUTPUT[h]
-            yield Candidate("input-for-output", f"computed with {formula} for {h}′{where}, which is its formula in terms "
-                            f"of the output {h}(z), at z itself", with_(lambda name, s=slope: bent(name, s)))  # fmt: skip
+            says = f"computed with {formula} for {h}′{where}: its formula in terms of the output {h}(z), at z itself"
+            yield Candidate("input-for-output", says, with_(lambda name, s=slope: bent(name, s)))
         if h == "leaky_relu":
             yield from _rounded_slope(lambda s: with_(lambda name: bent(name, lambda z: np.where(z < 0, s, 1))))
         for term, slope in PRODUCT_RULE.items():
@@ -136,6 +136,8 @@ def _functions(
         for other in (other for other in SCALAR_FUNCTIONS if other not in (h, "identity")):
             yield Candidate("another-function", f"computed with {other}′{where} in place of {h}′",
                             with_(lambda name, g=SCALAR_FUNCTIONS[other]: bent(name, g.dh)), clearly=False)  # fmt: skip
+            yield Candidate("another-function", f"computed with {other}{where} in place of {h}",
+                            with_(lambda name, g=SCALAR_FUNCTIONS[other]: g), clearly=False)  # fmt: skip
 
 
 OF_THE_OUTPUT: dict[str, tuple[str, Callable[[Array], Array]]] = {

@@ -77,7 +77,8 @@ def _permuted(p: Probe, source: dict[int, int], case: Case) -> list[Array]:
 def clipped(p: Probe, failing: Case) -> Found | None:
     """Right up to a bound, and the bound where the right number is beyond it."""
     cases = [failing, *(p.ordinary()[k] for k in (0, 1, 2))]
-    seen = [one for case in cases for by in (1.0, 1e3, 1e6, 1e12, 1e60, 1e120) if (one := p.see(_larger(p, case, by)))]
+    factors = [float(ml_dtypes.finfo(p.dtype).max) ** power for power in (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)]
+    seen = [one for case in cases for by in factors if (one := p.see(_larger(p, case, by)))]
     bad = [one for one in seen if one.wrong]
     for i in sorted(wrong_in(bad)):
         results = [r for one in bad if i in one.wrong and (r := one.got[i]) is not None and r.size]
@@ -129,7 +130,9 @@ def epsilon(p: Probe, failing: Case) -> Found | None:
     if p.row.name not in GUARDED or p.kind == "jacobian":
         return None
     cases = [failing, *p.ordinary()[:3]]
-    cases += [p.at(case, x=case.args[0] * case.dtype.type(by)) for case in cases[1:] for by in (1e-3, 1e-8, 30, 100)]
+    cases += [
+        p.at(case, x=case.args[0] * case.dtype.type(by)) for case in cases[1:] for by in (1e-3, 1e-8, 1e-14, 30, 100)
+    ]
     seen = [one for case in cases if (one := p.see(case))]
     bad = [one for one in seen if one.wrong]
     last = len(p.names) - 1
@@ -138,7 +141,8 @@ def epsilon(p: Probe, failing: Case) -> Found | None:
     what, value, slope = GUARDED[p.row.name]
     for eps, (words, guard) in product(EPSILONS, GUARDS):
 
-        def guarded(case: Case, g: Any = partial(_guarded, guard, eps)) -> list[Array]:
+        def guarded(case: Case, guard: Any = guard, eps: float = eps) -> list[Array]:
+            g = partial(_guarded, guard, eps)
             if p.kind == "forward":
                 return p.by(lambda _, *args: (value(g)(*args),), case)
             return [*p.truth(case)[:-1], *p.by(lambda delta, *args: (slope(g)(delta, *args),), case)]

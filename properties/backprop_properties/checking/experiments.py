@@ -15,15 +15,33 @@ from .memory import Found
 from .probe import Probe, Seen, wrong_in
 
 
+def cotangent_last(p: Probe) -> Found | None:
+    """Right if it is called with the cotangent after the arguments."""
+    if p.kind != "vjp" or p.ones:
+        return None
+    if all((one := p.see(case)) and one.wrong and _unmoved(p, one) for case in p.ordinary()):
+        return None
+    turned = replace(p.implementation, vjp=lambda delta, *args: p.implementation.vjp(*args, delta))
+    q, cases = Probe(p.domain, turned, p.kind, p.dtype, p.until), p.ordinary()
+    if any(map(p.right, cases)) or not all(map(q.right, cases)):
+        return None
+    names = ", ".join(p.row.arguments)
+    return "exchanged", f"right when called as vjp({names}, delta): here the cotangent comes first, vjp(delta, {names})"
+
+
 def cotangent_takes_no_part(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """The same results for every cotangent."""
     if p.kind != "vjp" or p.ones:
         return None
-    for case, got, _, wrong in seen:
-        double = p.ask(p.at(case, delta=case.delta * case.dtype.type(-2)))
-        if double is None or not all(_same(got[i], double[i]) and np.any(got[i]) for i in wrong):
-            return None
+    if not all(_unmoved(p, one) for one in seen):
+        return None
     return "cotangent-ignored", f"{p.are(wrong_in(seen))} the same for delta and -2 delta: the cotangent takes no part"
+
+
+def _unmoved(p: Probe, one: Seen) -> bool:
+    """Whether what is wrong is the same for another cotangent."""
+    double = p.ask(p.at(one.case, delta=one.case.delta * one.case.dtype.type(-2)))
+    return double is not None and all(_same(one.got[i], double[i]) and np.any(one.got[i]) for i in one.wrong)
 
 
 def _same(a: Array | None, b: Array | None) -> bool:

@@ -42,13 +42,17 @@ ALONG = (  # laws that fail with them
     "batch_equals_the_loop",
 )
 MANNERS: tuple[tuple[str, str, str], ...] = (  # what a law's message looks like, cause, what to say of it
-    (r"\w+ of \w+ returned \w+", "dtype", "results have another dtype than the arguments"),
     (
-        r"\w+ wrote to its",
-        "writes-input",
-        "the caller's numbers are gone; work on a copy, or write a = a + 1 in place of a += 1",
+        r"(\w+) of (\w+) returned (\w+)",
+        "dtype",
+        r"\1 computes in \3 where the arguments are \2: a number or an array of \3 takes part, or a cast is missing",
     ),
-    (r".* shares? memory", "aliasing", "whoever changes the one changes the other; return a copy"),
+    (
+        r"(\w+) wrote to its argument (.+)",
+        "writes-input",
+        r"\1 is to work on a copy of \2, or to write a = a + 1 for a += 1: the caller's numbers are gone",
+    ),
+    (r"(.* shares? memory.*)", "aliasing", r"\1: whoever changes the one changes the other; return a copy"),
 )
 
 
@@ -82,11 +86,14 @@ def _of_one(
     stale = state(p, probe("forward") if trial.implementation.forward else None)
     if stale:
         return dict.fromkeys(failed, stale)
+    last = experiments.cotangent_last(p)
+    if last:
+        return dict.fromkeys(failed, last)
     found = {}
     for law, (violation, _) in failed.items():
         for pattern, cause, says in MANNERS:
-            if re.match(pattern, violation.message):
-                found[law] = cause, f"{violation.message}: {says}"
+            if match := re.match(pattern, violation.message):
+                found[law] = cause, match.expand(says)
     rest = {law: pair for law, pair in failed.items() if law not in found}
     numbers = {law: pair for law, pair in rest.items() if law in NUMBERS}
     value = _value(trial, p, numbers) if numbers else None
@@ -109,7 +116,7 @@ def _value(trial: "Trial", p: Probe, failed: Mapping[str, tuple[Violation, Case]
     _, case = next(iter(failed.values()))
     if not all(map(p.right, p.ordinary())):
         found = comparisons.clipped(p, case) or comparisons.epsilon(p, case)
-        return found or ranges.tile(p, case) or ranges.overflow(p, case)
+        return found or ranges.one_size(p, case) or ranges.tile(p, case) or ranges.overflow(p, case)
 
     def breaks(at: Case) -> bool:
         return any(trial.first(at, law) for law in failed if law in FORMULAS)
@@ -119,6 +126,7 @@ def _value(trial: "Trial", p: Probe, failed: Mapping[str, tuple[Violation, Case]
         or comparisons.clipped(p, case)
         or ranges.wrong_at_one(p, case, breaks)
         or _single(p, case)
+        or ranges.one_size(p, case)
         or ranges.tile(p, case)
         or ranges.kink(p, breaks)
         or ranges.overflow(p, case)

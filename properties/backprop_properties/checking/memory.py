@@ -11,7 +11,7 @@ from ..inputs import Array, Case
 from .probe import Probe, Raised, Results, listed
 
 Found = tuple[str, str]  # a cause, and a sentence
-CALLS = 8
+CALLS = 12
 
 
 def state(p: Probe, forward: Probe | None) -> Found | None:
@@ -49,6 +49,12 @@ def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
             return "stale", (
                 f"{p.are([i])} {said}, … times what is right, one call after the other with the same arguments: "
                 "it is added to what earlier calls left"
+            )
+        sure = [not p.off(a, r, truth, size).any() for r in results]
+        if any(sure) and not all(sure):
+            return "intermittent", (
+                f"{p.are([i])} right at {sum(sure)} of {CALLS} calls with the same arguments and wrong at the others: "
+                "it depends on how often it was called"
             )
         if distinct > 2 and np.all(np.abs(results - truth) <= 0.01 * size):
             return "noise", (
@@ -144,7 +150,8 @@ def _takes_for_the_same(p: Probe, a: Case, _: Case) -> Found | None:
             wrong = p.apart(other, got, now) if got is not None else {}
             if got and wrong and all(_same(p, other, got[i], before[i], p.size(case, before[i])) for i in wrong):
                 return "stale", (
-                    f"{p.are(wrong)} the answer of the call before, though {name} (of size {old.size:,}) differs {words}: "
+                    f"{p.are(wrong)} the answer of the call before, though {name}, of size {old.size:,}, differs "
+                    f"{words}: "
                     "a result is kept under a key that is the same for both"
                 )
     return None

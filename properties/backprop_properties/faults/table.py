@@ -52,6 +52,8 @@ CAUSES = (
     "cotangent-ignored",
     "factor-n",
     "factor",
+    "intermittent",
+    "one-size",
     "exchanged",
     "clipped",
     "temperature",
