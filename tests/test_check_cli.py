@@ -196,7 +196,7 @@ def test_several_files_are_checked_and_each_is_named(file: Any) -> None:
         (RIGHT, ("--dtype", "float65"), "dtypes must be some of float64, float32, float16, bfloat16, got"),
         (RIGHT, ("--level", "lax"), "level must be one of standard, strict, got 'lax'"),
         (RIGHT, ("--domain", "y=one-hot"), "softmax: domain has no 'y'; it may have x, delta, n"),
-        (RIGHT, ("--domain", "x=onehot"), "did you mean 'one-hot'?"),
+        (RIGHT, ("--domain", "x=one-hop"), "did you mean 'one-hot'?"),
         (RIGHT, ("--json", "/nowhere/at/all.json"), "there is no folder /nowhere/at"),
         (RIGHT, ("--junit", "/nowhere/at/all.xml"), "there is no folder /nowhere/at"),
         ("import nosuchmodule", (), "mine.py can't be imported, line 1: ModuleNotFoundError: No module named 'nosuch"),
@@ -403,3 +403,23 @@ def test_help_teaches_with_an_example() -> None:
     assert result.exit_code == 0
     for piece in ("backprop check mine.py", "softmax_vjp(delta, x)", "Exit code 0", "--domain", "--timeout", "--junit"):
         assert piece in result.output, piece
+
+
+def test_what_somebody_wrote_elsewhere_is_checked(file: Any) -> None:
+    file(WRONG, "mylib.py")
+    result = backprop(file("from mylib import softmax, softmax_vjp\nfrom numpy import exp"), *FEW, "--json", "-")
+    assert result.exit_code == 1, result.output
+    assert [report["operation"] for report in report_of(result)["reports"]] == ["softmax"]
+    assert "note: mine.py: exp is imported, and not checked" in result.stderr
+
+
+def test_a_forward_alone_that_is_imported_is_checked(file: Any) -> None:
+    file(SOFTMAX, "mylib.py")
+    assert "softmax" in backprop(file("from mylib import softmax"), *FEW).stdout
+
+
+def test_what_is_slow_is_said_while_it_goes_on(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backprop_properties.checking.display.SLOW", 0.02)
+    result = backprop(file(RIGHT), *FEW, "--timeout", "99")
+    assert "backprop: softmax: " in result.stderr
+    assert " s of at most 99" in result.stderr
