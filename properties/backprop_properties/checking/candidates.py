@@ -30,7 +30,7 @@ class Candidate(NamedTuple):
 def candidates(row: Operation) -> Iterator[Candidate]:
     """Every candidate for an operation, for arguments of float64.
 
-    >>> list(dict.fromkeys(c.cause for c in candidates(OPERATIONS["exp"])))
+    >>> list(dict.fromkeys(c.cause for c in candidates(OPERATIONS["negate"])))
     ['missing-path', 'cotangent-ignored', 'sign', 'missing-h-prime', 'h-prime-at-output', 'another-function']
     """
     base, *functions = re.findall(r"\w+", row.name)
