@@ -106,6 +106,7 @@ CALLS = [
     Fault("sometimes-same-digits-of-float32", "tanh", "stale state", "sees_what_changed_in_place", "stale", dtypes=F64,
           vjp=remembered_by(lambda *args: bytes_of(args, lambda a: a.astype(np.float32)), vjp("tanh"))),
     Fault("sometimes-same-first-bytes", "matvec", "stale state", "sees_what_changed_in_place", "stale",
+          sizes={"d": 12, "n": 12},
           vjp=remembered_by(lambda *args: bytes_of(args, lambda a: a.ravel()[:8]), vjp("matvec"))),
     Fault("sometimes-same-first-entry", "dot", "stale state", "sees_what_changed_in_place", "stale",
           forward=remembered_by(lambda *args: bytes_of(args, lambda a: a.ravel()[:1]), forward("dot"))),
