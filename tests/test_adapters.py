@@ -213,3 +213,11 @@ def test_gradients_that_are_not_meant_are_not_given(argnums):
 
 def test_a_wrong_function_of_autograd():
     assert not check("tanh", **from_autograd(lambda x: x - x**3 / 3), max_examples=20).passed
+
+
+def test_an_error_is_at_a_line_of_the_users_function(torch):
+    def seven(x):
+        return x.reshape(7, 1, 3)
+
+    message = check("square", **from_torch(seven), max_examples=4).failures[0].message
+    assert f"(line {seven.__code__.co_firstlineno + 1} of test_adapters.py)" in message

@@ -74,7 +74,7 @@ def test_what_is_right_exits_with_0(file: Any) -> None:
     result = backprop(file(RIGHT), *FEW)
     assert result.exit_code == 0, result.output
     assert "right" in result.stdout
-    assert "masks not asked for" in result.stdout
+    assert "not tried: masks" in result.stdout
     assert "all 1 right" in result.stdout
 
 
@@ -153,7 +153,7 @@ def test_a_domain_is_for_the_operations_that_it_fits(file: Any) -> None:
 def test_operations_are_chosen_by_name_or_family(file: Any) -> None:
     text = RIGHT + "\ndef activation_identity(W, x, b):\n    return W @ x + b\nadd = np.add\n"
     for names, expected in (
-        (["--operation", "softmax"], ["softmax"]),
+        (["--operations", "softmax"], ["softmax"]),
         (["--operation", "activation,add", "--operation", "softmax"], ["add", "activation[identity]", "softmax"]),
     ):
         result = backprop(file(text), *FEW, *names, "--json", "-")
@@ -165,7 +165,7 @@ def test_what_a_file_only_imports_is_not_checked_unless_asked(file: Any) -> None
     path = file("from math import exp\n" + RIGHT)
     result = backprop(path, *FEW, "--json", "-")
     assert result.exit_code == 0, result.output
-    assert "note: mine.py: exp is imported, and not checked; --operation exp does it" in result.stderr
+    assert "note: mine.py: exp is imported, and not checked; --operations exp does it" in result.stderr
     assert backprop(path, *FEW, "--operation", "exp").exit_code == 1
 
 
@@ -196,7 +196,7 @@ def test_several_files_are_checked_and_each_is_named(file: Any) -> None:
         (RIGHT, ("--dtype", "float65"), "dtypes must be some of float64, float32, float16, bfloat16, got"),
         (RIGHT, ("--level", "lax"), "level must be one of standard, strict, got 'lax'"),
         (RIGHT, ("--domain", "y=one-hot"), "softmax: domain has no 'y'; it may have x, delta, n"),
-        (RIGHT, ("--domain", "x=onehot"), "did you mean 'one-hot'?"),
+        (RIGHT, ("--domain", "x=one-hop"), "did you mean 'one-hot'?"),
         (RIGHT, ("--json", "/nowhere/at/all.json"), "there is no folder /nowhere/at"),
         (RIGHT, ("--junit", "/nowhere/at/all.xml"), "there is no folder /nowhere/at"),
         ("import nosuchmodule", (), "mine.py can't be imported, line 1: ModuleNotFoundError: No module named 'nosuch"),
@@ -403,3 +403,23 @@ def test_help_teaches_with_an_example() -> None:
     assert result.exit_code == 0
     for piece in ("backprop check mine.py", "softmax_vjp(delta, x)", "Exit code 0", "--domain", "--timeout", "--junit"):
         assert piece in result.output, piece
+
+
+def test_what_somebody_wrote_elsewhere_is_checked(file: Any) -> None:
+    file(WRONG, "mylib.py")
+    result = backprop(file("from mylib import softmax, softmax_vjp\nfrom numpy import exp"), *FEW, "--json", "-")
+    assert result.exit_code == 1, result.output
+    assert [report["operation"] for report in report_of(result)["reports"]] == ["softmax"]
+    assert "note: mine.py: exp is imported, and not checked" in result.stderr
+
+
+def test_a_forward_alone_that_is_imported_is_checked(file: Any) -> None:
+    file(SOFTMAX, "mylib.py")
+    assert "softmax" in backprop(file("from mylib import softmax"), *FEW).stdout
+
+
+def test_what_is_slow_is_said_while_it_goes_on(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backprop_properties.checking.display.SLOW", 0.02)
+    result = backprop(file(RIGHT), *FEW, "--timeout", "99")
+    assert "backprop: softmax: " in result.stderr
+    assert " s of at most 99" in result.stderr

@@ -41,7 +41,7 @@ def between_markers(text: str) -> str:
 
 def judged(text: str) -> str:
     """The report without the table and the counts, which depend on what long vectors the machine can afford."""
-    report = text.partition("────\n")[2].partition("\n  masks not")[0]
+    report = text.partition("────\n")[2].partition("\n  not tried")[0]
     return re.sub(r"[\d,]+ checks on [\d,]+\s+numbers", "", report)
 
 

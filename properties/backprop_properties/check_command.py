@@ -12,9 +12,14 @@ remarks = Console(stderr=True, style="yellow", highlight=False, markup=False, so
 
 def check(
     files: Annotated[list[Path], typer.Argument(help="Python files with your functions.", metavar="FILE.py…")],
-    operation: Annotated[
+    operations: Annotated[
         list[str] | None,
-        typer.Option(help="Only these, separated by commas; `activation` means every activation[…].", metavar="NAMES"),
+        typer.Option(
+            "--operations",
+            "--operation",
+            help="Only these, separated by commas; `activation` means every activation[…].",
+            metavar="NAMES",
+        ),
     ] = None,
     level: Annotated[
         str, typer.Option(help="standard: as careful frameworks; strict: as the reference.", metavar="LEVEL")
@@ -57,7 +62,7 @@ def check(
 
     \b
     backprop check mine.py
-    backprop check mine.py --operation softmax --dtype float32,float16
+    backprop check mine.py --operations softmax,add --dtype float32,float16
     backprop check kernels.py --domain y=one-hot --domain n="multiple of 8"
     """
     from .checking.display import as_json, print_run, watched, write_junit
@@ -67,11 +72,11 @@ def check(
     for file in (json_file if json_file != "-" else None, junit_file):
         if file is not None and not Path(file).parent.is_dir():
             raise _unusable(f"there is no folder {Path(file).parent}")
-    names, dtypes = ([part for text in texts or () for part in split_names(text)] for texts in (operation, dtype))
+    names, dtypes = ([part for text in texts or () for part in split_names(text)] for texts in (operations, dtype))
     options = {"level": level, "dtypes": tuple(dtypes or ["float64"]), "batch": batch}
     options |= {"max_examples": max_examples, "seed": seed}
     try:
-        with watched() as (on_tasks, on_report):
+        with watched() as (on_tasks, on_report, on_wait):
             done = run(
                 [file.resolve() for file in files],
                 names,
@@ -82,6 +87,7 @@ def check(
                 jobs=jobs,
                 on_tasks=on_tasks,
                 on_report=on_report,
+                on_wait=on_wait,
             )
     except ValueError as error:
         raise _unusable(str(error)) from None

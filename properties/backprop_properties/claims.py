@@ -117,7 +117,12 @@ def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
         raise Violation(
             claim.what,
             f"{claim.what}{list(index) if index else ''} = {_number(actual[worst])}, "
-            f"expected {_number(expected[worst])}: off by {error[worst]:.3g}, allowed {float(bound[worst]):.3g}",
+            + (
+                "expected exactly 0"
+                if expected[worst] == 0 == bound[worst]
+                else f"expected {_number(expected[worst])}: off by {error[worst]:.3g}, "
+                f"allowed {float(bound[worst]):.3g}"
+            ),
             index,
             float(actual[worst]),
             float(expected[worst]),

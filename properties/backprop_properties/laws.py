@@ -93,6 +93,8 @@ def vjp_is_linear(p: Point) -> Claims:
         said = p.ask(even, p.args).vjp, p.ask(odd, p.args).vjp, p.ask(-2 * p.delta, p.args).vjp
         for name, d, i in p.named("d", both):
             d, a, b = (np.asarray(v).astype(np.float64) for v in (d, parts[0][i], parts[1][i]))
+            shape = p.args[i].shape
+            yield Holds(name, d.shape == shape, f"{name} has shape {d.shape}, expected {shape}")
             with np.errstate(invalid="ignore", over="ignore"):
                 bound = p.said.vjp[i].bound + said[0][i].bound + said[1][i].bound
                 yield Close(f"{name} of a sum", a + b, d, bound)

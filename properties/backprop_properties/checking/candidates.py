@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import Operation
+from backprop_reference import OPERATIONS, Operation
 from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
 from backprop_reference.matrices import activation_vjp
 
@@ -30,9 +30,8 @@ class Candidate(NamedTuple):
 def candidates(row: Operation) -> Iterator[Candidate]:
     """Every candidate for an operation, for arguments of float64.
 
-    >>> from backprop_reference import OPERATIONS
-    >>> [c.cause for c in candidates(OPERATIONS["tanh"])]
-    ['missing-path', 'cotangent-ignored', 'sign', 'sign', 'missing-h-prime', 'h-prime-at-output']
+    >>> list(dict.fromkeys(c.cause for c in candidates(OPERATIONS["negate"])))
+    ['missing-path', 'cotangent-ignored', 'sign', 'missing-h-prime', 'h-prime-at-output', 'another-function']
     """
     base, *functions = re.findall(r"\w+", row.name)
     yield Candidate("missing-path", "all zeros: a path of the chain rule is missing", _times(row, 0))
@@ -51,6 +50,8 @@ def candidates(row: Operation) -> Iterator[Candidate]:
         if functions:
             yield from _functions(row, [h.name for h in hs], lambda hs: LOSSES[base](hs))
     yield from _turned(row, base, functions)
+    yield from _heated(row, lambda f: f, row.vjp)
+    yield from _others(row, lambda other: other.vjp)
 
 
 def forward_candidates(row: Operation) -> Iterator[Candidate]:
@@ -59,6 +60,8 @@ def forward_candidates(row: Operation) -> Iterator[Candidate]:
                     lambda _, *args: (-row.forward(*args),))  # fmt: skip
     if row.name == "leaky_relu":
         yield from _rounded_slope(lambda slope: lambda _, x: (np.where(x < 0, slope, 1) * x,))
+    yield from _heated(row, lambda f: lambda _, *args: (f(*args),), row.forward)
+    yield from _others(row, lambda other: lambda _, *args: (other.forward(*args),))
     for some in _some([i for i, name in enumerate(row.arguments) if name[0] == "W"]):
         names = listed([row.arguments[i] for i in some])
         yield Candidate("transposed", f"what comes out with the transpose of {names}",
@@ -76,6 +79,15 @@ def _some(matrices: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 def _times(row: Operation, factor: float) -> Function:
     return lambda delta, *args: tuple(factor * d for d in row.vjp(delta, *args))
+
+
+def _others(row: Operation, function: Callable[[Operation], Function]) -> Iterator[Candidate]:
+    """What is right for an operation with another function."""
+    base = row.name.partition("[")[0]
+    for other in SCALAR_FUNCTIONS:
+        name = other if base in SCALAR_FUNCTIONS else f"{base}[{other}]"
+        if name != row.name and name in OPERATIONS and OPERATIONS[name].signature == row.signature:
+            yield Candidate("another-function", f"what is right for {name}", function(OPERATIONS[name]), clearly=False)
 
 
 # ── h′ ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,6 +120,10 @@ def _functions(
             f"computed with {h}′{where} taken at the output {h}(z) instead of at z",
             with_(at_output),
         )
+        if h in OF_THE_OUTPUT:
+            formula, slope = OF_THE_OUTPUT[h]
+            says = f"computed with {formula} for {h}′{where}: its formula in terms of the output {h}(z), at z itself"
+            yield Candidate("input-for-output", says, with_(lambda name, s=slope: bent(name, s)))
         if h == "leaky_relu":
             yield from _rounded_slope(lambda s: with_(lambda name: bent(name, lambda z: np.where(z < 0, s, 1))))
         for term, slope in PRODUCT_RULE.items():
@@ -117,6 +133,21 @@ def _functions(
                     f"computed with only one term of the product rule for {h}(z) = z f(z){where}: {term}",
                     with_(lambda name, slope=slope: bent(name, slope(SCALAR_FUNCTIONS[name]))),
                 )
+        for other in (other for other in SCALAR_FUNCTIONS if other not in (h, "identity")):
+            yield Candidate("another-function", f"computed with {other}′{where} in place of {h}′",
+                            with_(lambda name, g=SCALAR_FUNCTIONS[other]: bent(name, g.dh)), clearly=False)  # fmt: skip
+            yield Candidate("another-function", f"computed with {other}{where} in place of {h}",
+                            with_(lambda name, g=SCALAR_FUNCTIONS[other]: g), clearly=False)  # fmt: skip
+
+
+OF_THE_OUTPUT: dict[str, tuple[str, Callable[[Array], Array]]] = {
+    "tanh": ("1 − z²", lambda z: 1 - z * z),
+    "sigmoid": ("z (1 − z)", lambda z: z * (1 - z)),
+    "exp": ("z", lambda z: z),
+    "softplus": ("1 − exp(−z)", lambda z: -np.expm1(-z)),
+    "elu": ("z + 1 where z < 0", lambda z: np.where(z < 0, z + 1, 1)),
+    "reciprocal": ("−z²", lambda z: -z * z),
+}
 
 
 def _rounded_slope(f: Callable[[float], Function]) -> Iterator[Candidate]:
@@ -148,6 +179,35 @@ def _softmax(row: Operation) -> Iterator[Candidate]:
                     pulled(lambda s, delta: s * (delta + s @ delta)))  # fmt: skip
     yield Candidate("h-prime-at-output", "computed with the derivative taken at the output s(x) instead of at x",
                     lambda delta, x: row.vjp(delta, softmax(x)))  # fmt: skip
+    yield Candidate("input-for-output", "x ⊙ (δ − xᵀδ), the formula in terms of the output s(x), at x itself",
+                    lambda delta, x: (x * (delta - x @ delta),))  # fmt: skip
+
+
+TEMPERATURES: dict[str, Callable[[int], float]] = {
+    **{f"{t:g}": (lambda _, t=t: t) for t in (0.1, 0.2, 0.25, 0.5, 0.7, 0.8, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0)},
+    "√n": lambda n: n**0.5,
+}
+
+
+def _heated(row: Operation, called: Callable[[Function], Function], f: Function) -> Iterator[Candidate]:
+    """Logits divided by a temperature."""
+    if row.name not in ("softmax", "softmax_cross_entropy"):
+        return
+    for words, t in TEMPERATURES.items():
+
+        def heated(*args: Array, t: Callable[[int], float] = t) -> Any:
+            *before, x = args[: len(args) - len(row.arguments) + 1]
+            return f(*before, x / t(x.size), *args[len(before) + 1 :])
+
+        yield Candidate("temperature", f"computed with logits divided by {words}", called(heated))
+        if f is row.vjp:
+            says = f"computed with logits divided by {words}, and by {words} once more by the chain rule"
+
+            def by_the_chain_rule(*args: Array, t: Callable[[int], float] = t, heated: Function = heated) -> Any:
+                dx, *rest = heated(*args)
+                return dx / t(dx.size), *rest
+
+            yield Candidate("temperature", says, by_the_chain_rule)
 
 
 def _logistic(hs: Sequence[ScalarFunction], **changed: Any) -> Function:

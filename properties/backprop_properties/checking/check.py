@@ -2,7 +2,7 @@
 
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from .domain import Domain, domain_of
 from .guard import Function, guarded, name_of
 from .hints import hints
 from .layers import first_wrong_layer
-from .plan import Planned, directions, made, ordinary_case, plan
+from .plan import LONG_TAIL, Planned, directions, made, ordinary_case, plan
 from .report import Checked, Failure, Report
 from .shrink import smallest
 
@@ -43,7 +43,11 @@ ALWAYS = (  # on every case; the other laws on some of the small ones
     "vjp_equals_jax_vjp",
     "vjp_of_one_equals_jax_grad",
 )
-ON_LARGER = ("leaves_its_inputs_alone", "says_the_same_twice", "takes_any_memory_layout")  # and these on some tails
+ON_LARGER = (  # and these on some tails
+    "leaves_its_inputs_alone",
+    "says_the_same_twice",
+    "takes_any_memory_layout",
+)
 ABOUT_DERIVATIONS = "factors_equal_jax_and_multiply_to_the_jacobian"
 EVERY = 6  # small cases for one on which all laws are tried
 MOST_SECONDS, MOST_BYTES = 4.0, 1 << 30  # that one long case may take
@@ -105,8 +109,8 @@ def examined(
     started = time.perf_counter()
     forward, vjp, jacobian = (functions.get(kind) for kind in ("forward", "vjp", "jacobian"))
     row = operation_named(operation)
-    dtypes = (dtypes,) if isinstance(dtypes, str) else dtypes
-    _refuse_the_unusable(row, dtypes, level, max_examples, forward=forward, vjp=vjp, jacobian=jacobian)
+    dtypes = names_of(dtypes)
+    _refuse_the_unusable(row, dtypes, level, max_examples, seed, forward=forward, vjp=vjp, jacobian=jacobian)
     trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch, shrink=shrink)
     given = {"forward": forward, "vjp": vjp, "jacobian": jacobian}
     names = {kind: name_of(f, kind) for kind, f in given.items() if f is not None}
@@ -156,7 +160,26 @@ def replay(
             raise found
 
 
-def _refuse_the_unusable(row: Operation, dtypes: Sequence[str], level: str, count: int, **functions: Any) -> None:
+def names_of(dtypes: Any) -> tuple[str, ...]:
+    """The names of dtypes that are given by name, as NumPy's types, or as its dtypes; of one or of several.
+
+    >>> names_of("float32"), names_of([np.float64, "float", np.dtype(np.float16)])
+    (('float32',), ('float64', 'float64', 'float16'))
+    """
+    found = []
+    for dtype in dtypes if isinstance(dtypes, list | tuple) else [dtypes]:
+        try:
+            found.append(str(dtype) if dtype is None or str(dtype) in DTYPES else np.dtype(dtype).name)
+        except TypeError:
+            found.append(str(dtype))
+    if not found or not set(found) <= set(DTYPES):
+        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, got {dtypes!r}")
+    return tuple(found)
+
+
+def _refuse_the_unusable(
+    row: Operation, dtypes: Sequence[str], level: str, count: int, seed: object, **functions: Any
+) -> None:
     if not any(f is not None for f in functions.values()):
         raise ValueError(f"{row.name}: nothing to check; give forward=, vjp= or jacobian=")
     for kind, f in functions.items():
@@ -164,12 +187,12 @@ def _refuse_the_unusable(row: Operation, dtypes: Sequence[str], level: str, coun
             raise TypeError(f"{row.name}: {kind} must be a function, got {type(f).__name__}")
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
-    if not isinstance(dtypes, list | tuple) or not dtypes or not set(map(str, dtypes)) <= set(DTYPES):
-        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, got {dtypes!r}")
     if level == "strict" and not set(dtypes) <= {"float64", "float32"}:
         raise ValueError(f"level 'strict' judges float64 and float32, got {dtypes!r}")
     if not isinstance(count, int) or count < 1:
         raise ValueError(f"max_examples must be a positive integer, got {count!r}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be an integer from 0, got {seed!r}")
 
 
 class Trial:
@@ -225,12 +248,15 @@ def _tried(
             continue
         case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=trial.level == "standard")
         wanted = [law for law in trial.laws if law not in failed and _wanted(law, planned, k)]
-        with _Cost(costs, size, measure=size > 200):
+        with _Cost(costs, size, measure=size > 200 and (size in costs or not _near(size, costs))):
             for law, what, found in trial.violations(case, wanted):
                 judged |= {what} if law == "vjp_equals_jax_vjp" else set()
                 if isinstance(found, Violation):
                     failed[law] = found, case
                 checks[law, dtype] = checks.get((law, dtype), Checked(law, dtype)).after(found)
+    if set(failed) > {"vjp_is_linear"} and _only_rounded(failed.get("vjp_is_linear"), DTYPES[dtype]):
+        del failed["vjp_is_linear"]
+        checks["vjp_is_linear", dtype] = replace(checks["vjp_is_linear", dtype], failed=False)
     if judged and "vjp_equals_jax_vjp" not in failed:
         missing = [f"d{name}" for name in trial.row.arguments if f"d{name}" not in judged]
         notes += [f"not judged, since vjp never gave it: {name}" for name in missing]
@@ -241,9 +267,19 @@ def _tried(
     ]
 
 
+def _only_rounded(failure: tuple[Violation, Case] | None, dtype: np.dtype[Any]) -> bool:
+    """Whether results that a law compares with each other differ by a rounding: its bound is one for right numbers."""
+    if failure is None or failure[0].actual is None or failure[0].expected is None:
+        return False
+    actual, expected = failure[0].actual, failure[0].expected
+    return abs(actual - expected) <= 4 * float(ml_dtypes.finfo(dtype).eps) * max(abs(actual), abs(expected))
+
+
 def _wanted(law: str, planned: Planned, k: int) -> bool:
-    some = k % EVERY == 0 or k < 4
-    return law in ALWAYS or (some and (planned.part == "small" or (planned.part == "tail" and law in ON_LARGER)))
+    some, tail = k % EVERY == 0 or k < 4, planned.part == "tail"
+    if law == "sees_what_changed_in_place" and tail:
+        return max(planned.sizes.values()) >= LONG_TAIL or (some and max(planned.sizes.values()) <= 65)
+    return law in ALWAYS or (some and (planned.part == "small" or (tail and law in ON_LARGER)))
 
 
 def _failure(
@@ -305,6 +341,11 @@ class _Cost:
             tracemalloc.stop()
             before = self.costs.get(self.size, (seconds, peak))
             self.costs[self.size] = min(before[0], seconds), max(before[1], peak)
+
+
+def _near(size: int, sizes: Iterable[int]) -> bool:
+    """Whether one of some sizes is within a tenth: measuring costs time itself."""
+    return any(9 * n < 10 * size and 9 * size < 10 * n for n in sizes)
 
 
 def _affordable(costs: Mapping[int, tuple[float, int]], size: int) -> bool:

@@ -2,7 +2,8 @@
 
 import json
 import textwrap
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .isolation import Task
+from .isolation import Task, Worker
 from .run import Run
 
 SCHEMA = Path(__file__).parent / "schema.json"  # of what `as_json` gives
+SLOW = 2.0  # seconds after which it is said what takes so long; five times that where lines stay
 
 
 @contextmanager
-def watched() -> Iterator[tuple[Callable[[int], None], Callable[[Task, Any], None]]]:
-    """A live line on standard error's terminal: how far, how many are wrong, which was the last."""
+def watched() -> Iterator[
+    tuple[Callable[[int], None], Callable[[Task, Any], None], Callable[[Sequence[Worker]], None]]
+]:
+    """A live line on a terminal: how far, how many are wrong, and what is slow; elsewhere a line of what is slow."""
     columns = (
         TextColumn("checking"),
         BarColumn(20),
@@ -40,7 +44,18 @@ def watched() -> Iterator[tuple[Callable[[int], None], Callable[[Task, Any], Non
             wrong = progress.tasks[0].fields["wrong"] + (not report.passed)
             progress.update(bar, advance=1, description=task.operation, wrong=wrong)
 
-        yield on_tasks, on_report
+        told = time.monotonic()
+
+        def on_wait(workers: Sequence[Worker]) -> None:
+            nonlocal told
+            if workers and time.monotonic() > told + (SLOW if errors.is_terminal else 5 * SLOW):
+                told = time.monotonic()
+                states = "; ".join(worker.state for worker in workers)
+                progress.update(bar, description=states)
+                if not errors.is_terminal:
+                    errors.print(f"backprop: {states}", markup=False, highlight=False, soft_wrap=True)
+
+        yield on_tasks, on_report, on_wait
 
 
 def print_run(run: Run, console: Console) -> None:

@@ -25,9 +25,9 @@ EVERYWHERE: Mapping[str, str] = {
 }
 SIZES: tuple[tuple[str, Callable[[int, int], bool]], ...] = (
     (r"(\d+)", lambda size, k: size == k),
-    (r"multiple of (\d+)", lambda size, k: size % k == 0),
-    (r"at least (\d+)", lambda size, k: size >= k),
-    (r"at most (\d+)", lambda size, k: size <= k),
+    (r"(?:multiples? of|divisible by|%) *(\d+)", lambda size, k: size % k == 0),
+    (r"(?:at least|>=|≥) *(\d+)", lambda size, k: size >= k),
+    (r"(?:at most|<=|≤) *(\d+)", lambda size, k: size <= k),
     (r"odd()", lambda size, _: size % 2 == 1),
     (r"even()", lambda size, _: size % 2 == 0),
     (r"power of (2|two)", lambda size, _: size & (size - 1) == 0),
@@ -93,14 +93,14 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
     kinds, rules, promises, words = dict(DOMAINS.get(operation.name.partition("[")[0], {})), {}, set(), []
     everywhere = given.pop("values", None)
     if everywhere is not None:
-        _one_of(everywhere, EVERYWHERE, f"{operation.name}: domain['values']")
+        everywhere = _one_of(everywhere, EVERYWHERE, f"{operation.name}: domain['values']")
         words.append(f"values are {everywhere}: {EVERYWHERE[everywhere]}")
     for key, value in given.items():
         where = f"{operation.name}: domain[{key!r}]"
         if key in arguments:
-            _one_of(value, KINDS, where)
-            kinds[key] = value
-            words.append(f"{key} is {value}: {KINDS[value]}")
+            kind = _one_of("real" if value == "finite" else value, KINDS, where)
+            kinds[key] = kind
+            words.append(f"{key} is {kind}: {KINDS[kind]}")
         elif key in letters:
             rules[key] = _rule(value, where)
             words.append(f"{key} is {value}")
@@ -112,11 +112,7 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
         else:
             names = ", ".join([*arguments, *letters, "values", *PROMISES])
             raise ValueError(f"{operation.name}: domain has no {key!r}; it may have {names}")
-    words += [
-        f"{name} {'' if name in promises else 'not '}asked for: {text}"
-        for name, text in PROMISES.items()
-        if _matters(name, operation)
-    ]
+    words += [_tried(name, name in promises) for name in PROMISES if _matters(name, operation)]
     found = Domain(
         operation,
         kinds,
@@ -147,6 +143,12 @@ def fitting(operation: Operation, domain: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in domain.items() if key in names}
 
 
+def _tried(promise: str, tried: bool) -> str:
+    if tried:
+        return f"tried, too: {promise} ({PROMISES[promise]})"
+    return f"not tried: {promise} ({PROMISES[promise]}); ask with domain={{{promise!r}: True}}"
+
+
 def _matters(promise: str, operation: Operation) -> bool:
     """Whether a promise says anything of an operation."""
     name = operation.name
@@ -157,19 +159,26 @@ def _matters(promise: str, operation: Operation) -> bool:
     return promise != "empty" or any(may_be_empty(operation, letter) for core in cores(operation) for letter in core)
 
 
-def _one_of(value: object, names: Mapping[str, str], where: str) -> None:
-    if not isinstance(value, str) or value not in names:
+def _one_of(value: object, names: Mapping[str, str], where: str) -> str:
+    """The name that is meant, with any hyphens and capitals."""
+    plain = {_letters(name): name for name in names}
+    if not isinstance(value, str) or _letters(value) not in plain:
         near = difflib.get_close_matches(str(value), names, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"{where}: expected one of {', '.join(names)}, got {value!r}{hint}")
+    return plain[_letters(value)]
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z]", "", text.lower())
 
 
 def _rule(value: object, where: str) -> Callable[[int], bool]:
     for pattern, holds in SIZES:
-        match = re.fullmatch(pattern, str(value).strip())
+        match = re.fullmatch(pattern, str(value).strip().lower())
         if match:
             k = int(match[1]) if match[1].isdigit() else 0
-            if pattern.startswith("multiple") and k == 0:
+            if "multiple" in pattern and k == 0:
                 break
             return lambda size: holds(size, k)
     raise ValueError(

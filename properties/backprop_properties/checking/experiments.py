@@ -9,21 +9,39 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ..inputs import Array, Case
+from ..inputs import Array, Case, cores
 from .candidates import LOSSES
 from .memory import Found
 from .probe import Probe, Seen, wrong_in
+
+
+def cotangent_last(p: Probe) -> Found | None:
+    """Right if it is called with the cotangent after the arguments."""
+    if p.kind != "vjp" or p.ones:
+        return None
+    if all((one := p.see(case)) and one.wrong and _unmoved(p, one) for case in p.ordinary()):
+        return None
+    turned = replace(p.implementation, vjp=lambda delta, *args: p.implementation.vjp(*args, delta))
+    q, cases = Probe(p.domain, turned, p.kind, p.dtype, p.until), p.ordinary()
+    if any(map(p.right, cases)) or not all(map(q.right, cases)):
+        return None
+    names = ", ".join(p.row.arguments)
+    return "exchanged", f"right when called as vjp({names}, delta): here the cotangent comes first, vjp(delta, {names})"
 
 
 def cotangent_takes_no_part(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """The same results for every cotangent."""
     if p.kind != "vjp" or p.ones:
         return None
-    for case, got, _, wrong in seen:
-        double = p.ask(p.at(case, delta=case.delta * case.dtype.type(-2)))
-        if double is None or not all(_same(got[i], double[i]) and np.any(got[i]) for i in wrong):
-            return None
+    if not all(_unmoved(p, one) for one in seen):
+        return None
     return "cotangent-ignored", f"{p.are(wrong_in(seen))} the same for delta and -2 delta: the cotangent takes no part"
+
+
+def _unmoved(p: Probe, one: Seen) -> bool:
+    """Whether what is wrong is the same for another cotangent."""
+    double = p.ask(p.at(one.case, delta=one.case.delta * one.case.dtype.type(-2)))
+    return double is not None and all(_same(one.got[i], double[i]) and np.any(one.got[i]) for i in one.wrong)
 
 
 def _same(a: Array | None, b: Array | None) -> bool:
@@ -162,7 +180,16 @@ def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
     shapes = [one.truth[i].shape for one in seen if not one.wrong]
     if any(all(-n <= k < n for k, n in zip(index, shape, strict=True)) for shape in shapes):
         return None
+    if not all(_alone(p, i, index, by) for by in (2, 3, 5)):
+        return None
     return "single-element", f"{p.names[i]}{index} alone is wrong, of all entries and at every size that has it"
+
+
+def _alone(p: Probe, i: int, index: Sequence[int], by: int) -> bool:
+    """Whether an entry is the only wrong one at sizes where there is room for the next that would be."""
+    letters = cores(p.row)[-1 if p.kind == "forward" else i]
+    one = p.see(p.case({letter: by * (abs(k) + 2) for letter, k in zip(letters, index, strict=True)}, by))
+    return one is not None and all(mask.sum() == 1 and mask[tuple(index)] for mask in one.wrong.values())
 
 
 def _entry_left_out(p: Probe, cases: Sequence[Case]) -> Found | None:

@@ -1,6 +1,7 @@
 """Somebody's functions, called so that what they return becomes arrays, or one clear line of what is wrong with it."""
 
 import inspect
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -94,9 +95,15 @@ def printable(text: str) -> str:
 def _line(error: BaseException, f: Function) -> str:
     """At which line of the function's file it was raised."""
     code = getattr(inspect.unwrap(f), "__code__", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
-    return f" (line {lines[-1]} of {Path(code.co_filename).name})" if lines else ""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != Path(__file__).parent]
+    own = [frame for frame in frames if code and frame.filename == code.co_filename]
+    if not own:  # a function that an adapter calls
+        own = [
+            frame
+            for frame in frames
+            if not re.search(r"[/\\](site|dist)-packages[/\\]|^<|[/\\]lib[/\\]python", frame.filename)
+        ]
+    return f" (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else ""
 
 
 def _each(result: Any, names: Sequence[str], what: str) -> Sequence[Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..claims import Violation
 from ..inputs import Case
-from . import experiments, ranges
+from . import comparisons, experiments, ranges
 from .candidates import candidates, forward_candidates
 from .memory import Found, state
 from .probe import OutOfTime, Probe, Seen, wrong_in
@@ -42,9 +42,17 @@ ALONG = (  # laws that fail with them
     "batch_equals_the_loop",
 )
 MANNERS: tuple[tuple[str, str, str], ...] = (  # what a law's message looks like, cause, what to say of it
-    (r"\w+ of \w+ returned \w+", "dtype", "results have another dtype than the arguments"),
-    (r"\w+ wrote to its", "writes-input", "the caller's numbers are gone; work on a copy"),
-    (r".* shares? memory", "aliasing", "whoever changes the one changes the other; return a copy"),
+    (
+        r"(\w+) of (\w+) returned (\w+)",
+        "dtype",
+        r"\1 computes in \3 where the arguments are \2: a number or an array of \3 takes part, or a cast is missing",
+    ),
+    (
+        r"(\w+) wrote to its argument (.+)",
+        "writes-input",
+        r"\1 is to work on a copy of \2, or to write a = a + 1 for a += 1: the caller's numbers are gone",
+    ),
+    (r"(.* shares? memory.*)", "aliasing", r"\1: whoever changes the one changes the other; return a copy"),
 )
 
 
@@ -78,11 +86,14 @@ def _of_one(
     stale = state(p, probe("forward") if trial.implementation.forward else None)
     if stale:
         return dict.fromkeys(failed, stale)
+    last = experiments.cotangent_last(p)
+    if last:
+        return dict.fromkeys(failed, last)
     found = {}
     for law, (violation, _) in failed.items():
         for pattern, cause, says in MANNERS:
-            if re.match(pattern, violation.message):
-                found[law] = cause, f"{violation.message}: {says}"
+            if match := re.match(pattern, violation.message):
+                found[law] = cause, match.expand(says)
     rest = {law: pair for law, pair in failed.items() if law not in found}
     numbers = {law: pair for law, pair in rest.items() if law in NUMBERS}
     value = _value(trial, p, numbers) if numbers else None
@@ -104,18 +115,22 @@ def _value(trial: "Trial", p: Probe, failed: Mapping[str, tuple[Violation, Case]
         return found
     _, case = next(iter(failed.values()))
     if not all(map(p.right, p.ordinary())):
-        return ranges.tile(p, case) or ranges.overflow(p, case)
+        found = comparisons.clipped(p, case) or comparisons.epsilon(p, case)
+        return found or ranges.one_size(p, case) or ranges.tile(p, case) or ranges.overflow(p, case)
 
     def breaks(at: Case) -> bool:
         return any(trial.first(at, law) for law in failed if law in FORMULAS)
 
     return (
         _among(p, p.square())
+        or comparisons.clipped(p, case)
         or ranges.wrong_at_one(p, case, breaks)
         or _single(p, case)
+        or ranges.one_size(p, case)
         or ranges.tile(p, case)
         or ranges.kink(p, breaks)
         or ranges.overflow(p, case)
+        or comparisons.epsilon(p, case)
     )
 
 
@@ -133,6 +148,8 @@ def _always(p: Probe) -> Found | None:
     return (
         experiments.cotangent_takes_no_part(p, sure)
         or experiments.factor(p, sure)
+        or comparisons.exchanged(p, sure)
+        or comparisons.ratio(p, sure)
         or experiments.targets(p)
         or experiments.shorter_format(p, sure)
         or experiments.one_argument_rounded(p, sure)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,7 +60,9 @@ class Unusable(NamedTuple):
     message: str
 
 
-def results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
+def results(
+    tasks: Sequence[Task], jobs: int, on_wait: Callable[[Sequence["Worker"]], None] = lambda workers: None
+) -> Iterator[tuple[Task, Any]]:
     """Every task with its result (`Found`, a `Report` or `Unusable`) as they end; no process is left behind."""
     waiting, running = deque(tasks), list[Worker]()
     try:
@@ -68,6 +70,7 @@ def results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
             while waiting and len(running) < jobs:
                 running.append(Worker(waiting.popleft()))
             time.sleep(POLL)
+            on_wait(running)
             for worker in [worker for worker in running if worker.ended()]:
                 running.remove(worker)
                 yield worker.task, worker.result()
@@ -112,6 +115,13 @@ class Worker:
         """When what the process does now has begun: a call, or the import of the file."""
         call, running = self._last_call()
         return self.started if call is None else call.started if running else time.time()
+
+    @property
+    def state(self) -> str:
+        """How far it is: `tanh: 1,204 calls of vjp, 12 s of at most 240`."""
+        call, _ = self._last_call()
+        calls = f"{call.number:,} calls of {call.kind}" if call else "starting"
+        return f"{self.task.operation}: {calls}, {time.time() - self.started:.0f} s of at most {self.task.timeout:g}"
 
     def _abort(self) -> None:
         if sys.platform != "win32":

@@ -1,23 +1,30 @@
 """Does a function remember, or answer at random? Experiments with calls one after the other, at sizes not yet seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
+import ml_dtypes
 import numpy as np
 
 from ..inputs import Array, Case
 from .probe import Probe, Raised, Results, listed
 
 Found = tuple[str, str]  # a cause, and a sentence
-CALLS = 8
+CALLS = 12
 
 
 def state(p: Probe, forward: Probe | None) -> Found | None:
     """What shows that results depend on more than their arguments; `forward` is called in between, if given."""
-    experiments = (_differs_from_call_to_call, _answers_for_other_arguments, _does_not_look_again, _overwrites)
+    experiments = (
+        _differs_from_call_to_call,
+        _answers_for_other_arguments,
+        _does_not_look_again,
+        _takes_for_the_same,
+        _overwrites,
+    )
     for number, experiment in enumerate(experiments):
-        sizes = {letter: 19 + 5 * number + 2 * i for i, letter in enumerate(p.letters)}
+        sizes = {letter: 70 + 7 * number + 2 * i for i, letter in enumerate(p.letters)}
         found = experiment(p, p.case(sizes, 1), p.case(sizes, 2))
         if found:
             return found
@@ -43,6 +50,12 @@ def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
                 f"{p.are([i])} {said}, … times what is right, one call after the other with the same arguments: "
                 "it is added to what earlier calls left"
             )
+        sure = [not p.off(a, r, truth, size).any() for r in results]
+        if any(sure) and not all(sure):
+            return "intermittent", (
+                f"{p.are([i])} right at {sum(sure)} of {CALLS} calls with the same arguments and wrong at the others: "
+                "it depends on how often it was called"
+            )
         if distinct > 2 and np.all(np.abs(results - truth) <= 0.01 * size):
             return "noise", (
                 f"{CALLS} calls with the same arguments gave {distinct} different results for {p.names[i]}: "
@@ -54,7 +67,12 @@ def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
 def _answers_for_other_arguments(p: Probe, a: Case, b: Case) -> Found | None:
     """After a call at `a`, a call at `b`: is the answer the right one with something of `a`?"""
     p.ask(a)
-    return _mixed(p, p.ask(b), b, a, "the call before with the same shapes")
+    found = _mixed(p, p.ask(b), b, a, "the call before with the same shapes")
+    if not found:
+        return None
+    c = p.case(dict(p.sizes(a)), 3)
+    first, got = "the first call with these shapes, at every later one", p.ask(c)
+    return _mixed(p, got, c, b, "the call before with the same shapes") or _mixed(p, got, c, a, first) or found
 
 
 def _follows_the_forward(p: Probe, forward: Probe) -> Found | None:
@@ -118,6 +136,41 @@ def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
             "a result is kept for an array, and the array is not looked at again"
         )
     return None
+
+
+def _takes_for_the_same(p: Probe, a: Case, _: Case) -> Found | None:
+    """A result kept under a key that leaves something out: one entry, or the last digits."""
+    for n, (words, change) in product((None, LONG), CHANGES.items()):
+        case = a if n is None else p.case({p.letters[0]: n}, 1)
+        for name in (*p.row.arguments, *["delta"] * (p.kind == "vjp")):
+            old = {**dict(zip(p.row.arguments, case.args, strict=True)), "delta": case.delta}[name]
+            other = p.at(case, **{name: change(old)})
+            p.ask(case)
+            got, before, now = p.ask(other), p.truth(case), p.truth(other)
+            wrong = p.apart(other, got, now) if got is not None else {}
+            if got and wrong and all(_same(p, other, got[i], before[i], p.size(case, before[i])) for i in wrong):
+                return "stale", (
+                    f"{p.are(wrong)} the answer of the call before, though {name}, of size {old.size:,}, differs "
+                    f"{words}: "
+                    "a result is kept under a key that is the same for both"
+                )
+    return None
+
+
+LONG = 1027
+
+
+def _one_entry(a: Array) -> Array:
+    b = a.copy()
+    b.flat[2 * b.size // 3] *= b.dtype.type(-0.75 if b.min() < 0 else 0.75)
+    return b
+
+
+CHANGES: Mapping[str, Callable[[Array], Array]] = {
+    "in one entry": _one_entry,
+    "in the order of its entries": lambda a: a.ravel()[::-1].reshape(a.shape).copy(),
+    "in its last digits": lambda a: a * a.dtype.type(1 + float(ml_dtypes.finfo(a.dtype).eps) ** 0.75),
+}
 
 
 def _overwrites(p: Probe, a: Case, b: Case) -> Found | None:

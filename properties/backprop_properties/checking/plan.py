@@ -20,8 +20,10 @@ from ..inputs import Array, Case, Sizes, cores
 from ..regimes import REGIMES, family, regime_case
 from .domain import Domain
 
-TAILS = (9, 17, 33, 65, 129, 257, 1027, 8, 16, 32, 64, 128, 256, 512, 1024, 31, 63, 127)
-OF_VECTORS = (100, 1000, 48, 96, 192, 384, 768)  # where there is one letter, and so room for more
+LONG_TAIL = 1027  # has a tail in every tile; where NumPy prints an array, it leaves out the middle of so many
+TAILS = (9, 17, 33, 65, 129, 257, LONG_TAIL, 8, 16, 32, 64, 128, 256, 512, 1024, 31, 63, 127)
+SINGLE = (100, 255, 1000, 511, 1023, 50, 513, 1025, 500)  # one less than a tile, and round ones
+OF_VECTORS = (48, 96, 192, 384, 768, 200, 2000, 2047)  # where there is one letter, and so room for more
 CORNERS = (35, 131, 257)  # of every letter: past a tile in two directions, and matrices past 16 bits
 FROM, TO = 6, 24
 TWISTS: Mapping[int, str] = {2: "unit", 5: "ones", 6: "same", 8: "scaled", 10: "edge"}  # of every twelve small cases
@@ -70,7 +72,7 @@ def _each(letters: Sequence[str]) -> Iterator[dict[str, int]]:
 
 def _tails(letters: Sequence[str]) -> Iterator[dict[str, int]]:
     """Each letter at each size of interest, the others small; sizes before letters, so that each letter gets some."""
-    for k, size in enumerate((*TAILS, *OF_VECTORS) if len(letters) == 1 else TAILS):
+    for k, size in enumerate((*TAILS, *SINGLE, *(OF_VECTORS if len(letters) == 1 else ()))):
         for i in range(len(letters)):
             yield {other: 2 + (j + k) % 3 for j, other in enumerate(letters)} | {letters[i]: size}
 

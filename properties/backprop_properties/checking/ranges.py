@@ -35,6 +35,20 @@ SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65,
          257, 384, 500, 511, 512, 513, 768, 1000, 1023, 1024, 1025, 1536, 2047, 2048, 2049, 3072, 4097)  # fmt: skip
 
 
+def one_size(p: Probe, failing: Case) -> Found | None:
+    """Wrong at the size of the failing case, and right at those beside it, and at its multiples."""
+    for letter in p.letters:
+        here = p.sizes(failing)[letter]
+        others = [here - 2, here - 1, here + 1, here + 2, here + 3, 2 * here, 2 * here + 1, 3 * here]
+        if here < 4 or not all(p.domain.allows(p.unequal(0) | {letter: n}) for n in others):
+            continue
+        if any(_right_at(p, letter, here, k) for k in range(4)) or not all(_right_at(p, letter, n) for n in others):
+            continue
+        says = f"wrong for {letter} = {here} and right for {here - 1}, {here + 1}, {2 * here} and others"
+        return "one-size", f"{says}: look for what is done at this size alone"
+    return None
+
+
 def tile(p: Probe, failing: Case) -> Found | None:
     """Right at the multiples of a size, or up to a size, and wrong at every other."""
     most = 129 if p.kind == "jacobian" else 1025 if len(p.letters) > 1 else SIZES[-1]
@@ -90,11 +104,16 @@ def _only_past(p: Probe, letter: str, right: int, bad: int) -> bool:
         past[name][tuple(slice(right, None) if axis == letter else slice(None) for axis in core)] *= letter not in core
     if p.kind == "forward":
         return p.right(p.at(case, **past))
-    seen = p.see(case) if p.kind == "vjp" else None
-    return bool(seen) and all(
-        letter in axes[i] and np.argwhere(mask)[:, axes[i].index(letter)].min() >= right
-        for i, mask in seen.wrong.items()
-    )
+    if p.kind != "vjp":
+        return False
+    lost: dict[int, set[int]] = {}
+    for k in range(4):
+        seen = p.see(p.case({letter: bad + 2}, bad + k))
+        for i, mask in (seen.wrong if seen else {}).items():
+            if letter not in axes[i]:
+                return False
+            lost.setdefault(i, set()).update(np.argwhere(mask)[:, axes[i].index(letter)].tolist())
+    return bool(lost) and all(places == set(range(right, bad + 2)) for places in lost.values())
 
 
 def overflow(p: Probe, failing: Case) -> Found | None:

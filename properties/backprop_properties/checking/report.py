@@ -73,7 +73,8 @@ class Failure:
             using = [f"{kind}={name}" for kind, name in self.functions.items()]
             using += [f"{key}={value!r}" for key, value in self.options.items()]
             last = f"replay({self.operation!r}, {self.law!r}, {', '.join(['delta', *names, *using])})"
-        lines = [*(line for name, a in arrays.items() for line in assignments(name, a)), last]
+        comment = [] if self.call else ["# raises what is wrong, and returns None as soon as it is right"]
+        lines = [*(line for name, a in arrays.items() for line in assignments(name, a)), *comment, last]
         imports = {
             "import base64": any("base64" in line for line in lines),
             "import ml_dtypes": self.dtype == "bfloat16",
@@ -82,6 +83,22 @@ class Failure:
             self.source: bool(self.source),
         }
         return "\n".join([*(line for line, wanted in imports.items() if wanted), "", *map(_wrapped, lines)])
+
+    def _by_how_much(self) -> str:
+        actual, expected, times = (
+            float(v) if v is not None else np.nan for v in (self.actual, self.expected, self.times)
+        )
+        if not np.isfinite(actual - expected):
+            return "no tolerance would pass it"
+        if expected == 0:
+            allowed = (
+                f"off by {abs(actual):.3g}, {times:.3g} times what is allowed" if np.isfinite(times) else "exactly 0"
+            )
+            return f"{allowed} is expected: no relative tolerance would pass it".replace("allowed is", "allowed; 0 is")
+        return (
+            f"off by {self.ulp:.3g} ULP, {times:.3g} times what is allowed; it would pass with a relative "
+            f"tolerance of {self.rtol:.2g}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """What a machine reads: numbers in decimal, and in hex where they are to be exact."""
@@ -98,10 +115,7 @@ class Failure:
         if self.actual is not None and self.expected is not None:
             lines.append(f"  actual   {float(self.actual)!r} = {float(self.actual).hex()}")
             lines.append(f"  expected {float(self.expected)!r} = {float(self.expected).hex()}")
-            lines.append(
-                f"  off by {self.ulp:.3g} ULP, {self.times:.3g} times what is allowed; it would pass with a relative "
-                f"tolerance of {self.rtol:.2g}"
-            )
+            lines.append(f"  {self._by_how_much()}")
         if self.where:
             lines.append(f"  {self.where}")
         if self.hint:
@@ -178,11 +192,25 @@ class Report:
             verdict = f"right: {tried}" if self.passed else "nothing was compared"
             return "\n".join([head + verdict, *notes])
         laws = len({failure.law for failure in self.failures})
-        lines = [f"{head}WRONG, {laws} {'law fails' if laws == 1 else 'laws fail'}; {tried}", "", str(self.failures[0])]
-        others = {f.message: f for f in reversed(self.failures) if f.message != self.failures[0].message}
+        (first, *more), *others = self._grouped()
+        lines = [f"{head}WRONG, {laws} {'law fails' if laws == 1 else 'laws fail'}; {tried}", "", str(first)]
+        if more:
+            names = [f.law.replace("_", " ") for f in (first, *more)]
+            lines += ["", f"the same breaks {len(names)} laws: {', '.join(names)}"]
         if others:
-            lines += ["", "also:", *(f"  {f.law.replace('_', ' ')}: {f.message}" for f in reversed(others.values()))]
+            lines += ["", "also:"]
+        for f, *more in others:
+            and_more = f" (and {len(more)} more with this message)" if more else ""
+            lines.append(f"  {f.law.replace('_', ' ')}{and_more}: {f.message}")
         return "\n".join([*lines, "", *notes])
+
+    def _grouped(self) -> list[list[Failure]]:
+        """Failures with the same message, but for its numbers if it has no entry that is wrong, in order."""
+        groups: dict[str, list[Failure]] = {}
+        for f in self.failures:
+            key = f.message if f.actual is not None else re.sub(r"\d+", "#", f.message)
+            groups.setdefault(f"{f.dtype} {key}", []).append(f)
+        return list(groups.values())
 
 
 def no_return(operation: str, options: Mapping[str, Any], message: str, call: Any, path: Path) -> Report:

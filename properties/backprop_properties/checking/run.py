@@ -12,7 +12,7 @@ from typing import Any
 from backprop_reference import OPERATIONS
 
 from ..named import SUFFIXES, operations_named, python_name
-from .isolation import Found, Task, Unusable, results
+from .isolation import Found, Task, Unusable, Worker, results
 
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -52,6 +52,7 @@ def run(
     jobs: int | None = None,
     on_tasks: Callable[[int], None] = lambda count: None,
     on_report: Callable[[Task, Any], None] = lambda task, report: None,
+    on_wait: Callable[[Sequence[Worker]], None] = lambda workers: None,
 ) -> Run:
     """Checks what is found in the files, or the operations among it that are named; Ctrl-C ends it with what there is.
 
@@ -74,7 +75,7 @@ def run(
                 this.unusable.append(_nothing_in(path, found, wanted))
         this.tasks = _with_domains(this.tasks, domain)
         on_tasks(len(this.tasks))
-        for task, result in results(this.tasks, jobs):
+        for task, result in results(this.tasks, jobs, on_wait):
             if isinstance(result, Unusable):
                 this.unusable.append(result.message)
             else:
@@ -115,7 +116,7 @@ def _passed_over(found: Found, wanted: Sequence[str]) -> Iterable[str]:
     for operation in found.functions:
         if _borrowed(found, operation):
             name = python_name(operation)
-            yield f"{name} is imported, and not checked; --operation {name} does it"
+            yield f"{name} is imported, and not checked; --operations {name} does it"
     for name, near in _near_misses(found):
         yield f"{name} is not checked: no operation is called that" + (f"; did you mean {near}?" if near else "")
 

@@ -59,12 +59,14 @@ EXP = [
 ]  # fmt: skip
 
 LOG = [
-    Fault("log-epsilon", "log", "clipping", FORWARD, forward=lambda x: np.log(x + x.dtype.type(1e-12))),
-    Fault("log-slope-epsilon", "log", "clipping", VJP, vjp=_slope(lambda x: 1 / (x + x.dtype.type(1e-8)))),
-    Fault("log-slope-at-least", "log", "clipping", VJP, vjp=_slope(lambda x: 1 / np.maximum(x, x.dtype.type(1e-12)))),
+    Fault("log-epsilon", "log", "clipping", FORWARD, "clipped", forward=lambda x: np.log(x + x.dtype.type(1e-12))),
+    Fault("log-slope-epsilon", "log", "clipping", VJP, "clipped", vjp=_slope(lambda x: 1 / (x + x.dtype.type(1e-8)))),
+    Fault("log-slope-at-least", "log", "clipping", VJP, "clipped",
+          vjp=_slope(lambda x: 1 / np.maximum(x, x.dtype.type(1e-12)))),
     Fault("log-at-output", "log", "h′ at the output", VJP, "h-prime-at-output", vjp=_slope(lambda x: 1 / np.log(x))),
     Fault("log-through-log1p", "log", "cancellation", FORWARD, forward=lambda x: np.log1p(x - 1)),
-    Fault("log-base-10-slope", "log", "factor", VJP, vjp=_slope(lambda x: 1 / (x * np.log(10).astype(x.dtype)))),
+    Fault("log-base-10-slope", "log", "factor",
+          VJP, "factor", vjp=_slope(lambda x: 1 / (x * np.log(10).astype(x.dtype)))),
     Fault("log-by-pointer", "log", "memory layout", "takes_any_memory_layout", "layout",
           vjp=by_pointer(vjp("log"))),
 ]  # fmt: skip
@@ -74,7 +76,7 @@ RECIPROCAL = [
     Fault("reciprocal-not-squared", "reciprocal", "formula", VJP, vjp=_slope(lambda x: -1 / x)),
     Fault("reciprocal-newton", "reciprocal", "precision", FORWARD, dtypes=F64,
           forward=lambda x: (lambda r: r * (2 - x * r))((1 / x) * (1 + 3e-5))),
-    Fault("reciprocal-epsilon", "reciprocal", "clipping", FORWARD,
+    Fault("reciprocal-epsilon", "reciprocal", "clipping", FORWARD, "clipped",
           forward=lambda x: x / (x * x + x.dtype.type(1e-12))),
 ]  # fmt: skip
 
@@ -84,7 +86,7 @@ PLAIN = [
           vjp=lambda d, x: (-np.ones_like(x),)),
     Fault("negate-in-place", "negate", "mutation", "leaves_its_inputs_alone", "writes-input",
           vjp=lambda d, x: (np.negative(d, out=d).copy(),)),
-    Fault("square-no-factor", "square", "factor", VJP, vjp=_slope(lambda x: x.copy())),
+    Fault("square-no-factor", "square", "factor", VJP, "factor", vjp=_slope(lambda x: x.copy())),
     Fault("square-at-output", "square", "h′ at the output", VJP, "h-prime-at-output",
           vjp=_slope(lambda x: 2 * x * x)),
     Fault("square-tail-32", "square", "tail of a tile", VJP, "tile-tail", sizes={"n": 33},
@@ -101,7 +103,7 @@ PLAIN = [
 ]  # fmt: skip
 
 TANH = [
-    Fault("tanh-slope-of-the-input", "tanh", "formula", VJP, vjp=_slope(lambda x: 1 - x * x)),
+    Fault("tanh-slope-of-the-input", "tanh", "formula", VJP, "input-for-output", vjp=_slope(lambda x: 1 - x * x)),
     Fault("tanh-at-output", "tanh", "h′ at the output", VJP, "h-prime-at-output", vjp=_slope(at_output("tanh").dh)),
     Fault("tanh-not-squared", "tanh", "formula", VJP, vjp=_slope(lambda x: 1 - np.tanh(x))),
     Fault("tanh-exponentials", "tanh", "overflow", FORWARD, "overflow",
@@ -115,7 +117,7 @@ TANH = [
 SIGMOID = [
     Fault("sigmoid-at-output", "sigmoid", "h′ at the output", VJP, "h-prime-at-output",
           vjp=_slope(at_output("sigmoid").dh)),
-    Fault("sigmoid-input-as-output", "sigmoid", "formula", VJP, vjp=_slope(lambda x: x * (1 - x))),
+    Fault("sigmoid-input-as-output", "sigmoid", "formula", VJP, "input-for-output", vjp=_slope(lambda x: x * (1 - x))),
     Fault("sigmoid-exponentials", "sigmoid", "overflow", FORWARD, "overflow",
           forward=lambda x: np.exp(x) / (1 + np.exp(x))),
     Fault("sigmoid-clipped-logits", "sigmoid", "clipping", FORWARD, forward=lambda x: sigmoid(np.clip(x, -15, 15))),
@@ -137,14 +139,15 @@ RELU = [
     Fault("relu-hides-nan", "relu", "NaN hidden", "nan_in_nan_out", forward=lambda x: np.fmax(x, 0)),
     Fault("relu-guided", "relu", "cotangent ignored", "vjp_is_linear",
           vjp=lambda d, x: (d * (x > 0) * (d > 0),)),
-    Fault("relu-six", "relu", "clipping", FORWARD, forward=lambda x: np.clip(x, 0, 6)),
+    Fault("relu-six", "relu", "clipping", FORWARD, "clipped", forward=lambda x: np.clip(x, 0, 6)),
     Fault("relu-mask-of-the-cotangent", "relu", "formula", VJP, vjp=lambda d, x: (d * (d > 0),)),
     Fault("leaky-relu-slope", "leaky_relu", "factor", VJP, vjp=_slope(lambda x: np.where(x < 0, x.dtype.type(0.1), 1))),
     Fault("leaky-relu-slope-of-float32", "leaky_relu", "precision", FORWARD, "lower-precision", dtypes=F64,
           forward=lambda x: np.where(x < 0, float(np.float32(0.01)) * x, x)),
     Fault("leaky-relu-of-the-cotangent", "leaky_relu", "formula", "vjp_is_linear",
           vjp=lambda d, x: (np.where(d < 0, d * d.dtype.type(0.01), d),)),
-    Fault("leaky-relu-as-relu", "leaky_relu", "missing term", VJP, vjp=_slope(lambda x: (x >= 0).astype(x.dtype))),
+    Fault("leaky-relu-as-relu", "leaky_relu", "missing term", VJP, "another-function",
+          vjp=_slope(lambda x: (x >= 0).astype(x.dtype))),
     Fault("leaky-relu-at-zero", "leaky_relu", "kink", VJP, "kink", asks="kink",
           vjp=_slope(lambda x: np.where(x <= 0, x.dtype.type(0.01), x.dtype.type(1)))),
 ]  # fmt: skip
@@ -169,7 +172,7 @@ SMOOTH = [
     Fault("silu-saturated-nan", "silu", "overflow", FORWARD, "overflow",
           forward=lambda x: x * np.exp(x) / (1 + np.exp(x))),
     Fault("silu-nan-to-zero", "silu", "NaN hidden", "nan_in_nan_out", vjp=nan_to_zero(vjp("silu"))),
-    Fault("gelu-by-tanh", "gelu", "formula", FORWARD, forward=forward("gelu_tanh")),
+    Fault("gelu-by-tanh", "gelu", "formula", FORWARD, "another-function", forward=forward("gelu_tanh")),
     Fault("gelu-by-sigmoid", "gelu", "formula", VJP,
           vjp=_slope(lambda x: (lambda v, s: s + v * s * (1 - s))(1.702 * x, sigmoid(1.702 * x)))),
     Fault("gelu-cached", "gelu", "stale state", "sees_what_changed_in_place", "stale",
@@ -180,7 +183,7 @@ SMOOTH = [
     Fault("gelu-tanh-no-three", "gelu_tanh", "factor", VJP, vjp=_slope(lambda x: _gelu_tanh_slope(x, 0.044715, 1))),
     Fault("gelu-tanh-first-entry", "gelu_tanh", "single element", VJP, "single-element",
           vjp=element(vjp("gelu_tanh"), (0,), 1.5)),
-    Fault("gelu-tanh-by-erf", "gelu_tanh", "formula", VJP, vjp=_slope(SCALAR_FUNCTIONS["gelu"].dh)),
+    Fault("gelu-tanh-by-erf", "gelu_tanh", "formula", VJP, "another-function", vjp=_slope(SCALAR_FUNCTIONS["gelu"].dh)),
 ]  # fmt: skip
 
 FUNCTIONS = [*EXP, *LOG, *RECIPROCAL, *PLAIN, *TANH, *SIGMOID, *RELU, *SMOOTH]

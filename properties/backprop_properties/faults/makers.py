@@ -174,6 +174,23 @@ def cached_by_identity(f: Function) -> Function:
     return wrong
 
 
+def remembered_by(key: Callable[..., Any], f: Function) -> Function:
+    """The last result again, where the arguments have the same `key`."""
+    last: list[Any] = [None, None]
+
+    def cached(*args: Array) -> Any:
+        if last[0] != key(*args):
+            last[:] = key(*args), f(*args)
+        return changed(lambda: last[1], np.array)()
+
+    return cached
+
+
+def bytes_of(args: Any, part: Function) -> Any:
+    """A key of the shapes, and of what `part` takes of each argument."""
+    return [(a.shape, a.dtype.name, part(a).tobytes()) for a in args]
+
+
 def into_one_buffer(f: Function) -> Function:
     """Results are written where those of the last call stand."""
     buffers: dict[Any, Any] = {}

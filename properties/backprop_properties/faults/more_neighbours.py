@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..textbook import log_softmax, sigmoid, softmax
-from .makers import Array, Function, changed, forward, vjp
+from .makers import Array, Function, bytes_of, changed, forward, remembered_by, vjp
 from .table import Neighbour
 
 SINGLE = ("batch",)
@@ -99,6 +99,14 @@ def _by_parts(delta: Array, W: Array, x: Array, b: Array) -> tuple[Array, ...]:
 MORE = [
     Neighbour("softmax-of-lists", "softmax", "Python's lists", _loops(_softmax), vjp=_loops(_softmax_vjp),
               unpromised=SINGLE),
+    Neighbour("softmax-kept-by-all-bytes", "softmax", "the last result again for the very same numbers",
+              remembered_by(lambda *args: bytes_of(args, np.copy), forward("softmax")),
+              vjp=remembered_by(lambda *args: bytes_of(args, np.copy), vjp("softmax"))),
+    Neighbour("matvec-kept-by-all-bytes", "matvec", "the last result again for the very same numbers",
+              vjp=remembered_by(lambda *args: bytes_of(args, np.copy), vjp("matvec"))),
+    Neighbour("tanh-tiles-of-any-size", "tanh", "in blocks of 64 with a tail of its own",
+              forward=lambda x: np.concatenate(
+              [np.tanh(x[..., k : k + 64]) for k in range(0, x.shape[-1] or 1, 64)], -1)),
     Neighbour("softmax-by-outer", "softmax", "δ @ (diag(s) − s sᵀ)",
               vjp=lambda d, x: (lambda s: (d @ (np.diag(s) - np.outer(s, s)),))(softmax(x)), unpromised=SINGLE),
     Neighbour("softmax-exp-of-difference", "softmax", "exp(x − logsumexp)", lambda x: np.exp(x - _logsumexp(x)),

@@ -6,7 +6,21 @@ from typing import Any
 import numpy as np
 
 from ..textbook import softmax
-from .makers import F64, FORWARD, VJP, Array, Function, changed, element, fed, forward, scaled, vjp
+from .makers import (
+    F64,
+    FORWARD,
+    VJP,
+    Array,
+    Function,
+    bytes_of,
+    changed,
+    element,
+    fed,
+    forward,
+    remembered_by,
+    scaled,
+    vjp,
+)
 from .table import Fault
 
 
@@ -59,18 +73,6 @@ def in_a_workspace(x: Array) -> Array:
 _WORKSPACE: dict[str, Array] = {}
 
 
-def remembered_by(key: Callable[..., Any], f: Function) -> Function:
-    """The last result again, where the arguments have the same `key`."""
-    last: list[Any] = [None, None]
-
-    def cached(*args: Array) -> Any:
-        if last[0] != key(*args):
-            last[:] = key(*args), f(*args)
-        return changed(lambda: last[1], np.array)()
-
-    return cached
-
-
 def _masked_by_the_last(f: Function) -> Function:
     """The mask of the last call with this shape, applied after this call's own is made."""
     masks: dict[Any, Array] = {}
@@ -86,19 +88,30 @@ def _masked_by_the_last(f: Function) -> Function:
 _TANH, _SIGMOID_NET = "activation[tanh]", "two_layer_network[sigmoid]"
 
 CALLS = [
-    Fault("sometimes-every-seventh", "hadamard", "intermittent", VJP,
+    Fault("sometimes-every-seventh", "hadamard", "intermittent", VJP, "intermittent",
           vjp=every(7, zeros(vjp("hadamard"), 1), vjp("hadamard"))),
-    Fault("sometimes-every-eleventh", "softmax", "intermittent", VJP,
+    Fault("sometimes-every-eleventh", "softmax", "intermittent", VJP, "intermittent",
           vjp=every(11, scaled(vjp("softmax"), 1.01), vjp("softmax"))),
-    Fault("sometimes-until-tuned", "affine", "intermittent", VJP,
+    Fault("sometimes-until-tuned", "affine", "intermittent", VJP, "intermittent",
           vjp=first_of_a_shape(zeros(vjp("affine"), 0), vjp("affine"))),
-    Fault("sometimes-dropout-left-on", "activation[relu]", "intermittent", VJP, "noise",
+    Fault("sometimes-dropout-left-on", "activation[relu]", "intermittent", VJP, "intermittent",
           vjp=every(11, scaled(vjp("activation[relu]"), 1 / 0.9, 1), vjp("activation[relu]"))),
     Fault("sometimes-workspace", "softmax", "stale state", FORWARD, "stale", forward=in_a_workspace),
     Fault("sometimes-same-sum", "sigmoid", "stale state", "sees_what_changed_in_place", "stale",
           vjp=remembered_by(lambda d, x: (x.shape, x.dtype, float(x.sum())), vjp("sigmoid"))),
     Fault("sometimes-same-address", "exp", "stale state", "sees_what_changed_in_place", "stale",
           forward=remembered_by(lambda x: x.__array_interface__["data"], forward("exp"))),
+    Fault("sometimes-same-as-printed", "softmax", "stale state", "sees_what_changed_in_place", "stale", dtypes=F64,
+          forward=remembered_by(lambda x: str(x), forward("softmax"))),
+    Fault("sometimes-same-digits-of-float32", "tanh", "stale state", "sees_what_changed_in_place", "stale", dtypes=F64,
+          vjp=remembered_by(lambda *args: bytes_of(args, lambda a: a.astype(np.float32)), vjp("tanh"))),
+    Fault("sometimes-same-first-bytes", "matvec", "stale state", "sees_what_changed_in_place", "stale",
+          sizes={"d": 12, "n": 12},
+          vjp=remembered_by(lambda *args: bytes_of(args, lambda a: a.ravel()[:8]), vjp("matvec"))),
+    Fault("sometimes-same-first-entry", "dot", "stale state", "sees_what_changed_in_place", "stale",
+          forward=remembered_by(lambda *args: bytes_of(args, lambda a: a.ravel()[:1]), forward("dot"))),
+    Fault("sometimes-same-sorted", "affine", "stale state", "sees_what_changed_in_place", "stale",
+          forward=remembered_by(lambda *args: bytes_of(args, lambda a: np.sort(a, None)), forward("affine"))),
     Fault("sometimes-last-mask", "relu", "stale state", VJP, "stale", vjp=_masked_by_the_last(vjp("relu"))),
 ]  # fmt: skip
 
@@ -138,16 +151,24 @@ def _index_of_16_bits(r: Array) -> Array:
 
 
 SIZES = [
-    Fault("size-64", "square", "one size", VJP, sizes={"n": 64},
+    Fault("size-64", "square", "one size", VJP, "one-size", sizes={"n": 64},
           vjp=when(lambda d, x: _n(x) == 64, scaled(vjp("square"), 0.5), vjp("square"))),
-    Fault("size-7", "gelu", "one size", VJP, sizes={"n": 7},
+    Fault("size-7", "gelu", "one size", VJP, "one-size", sizes={"n": 7},
           vjp=when(lambda d, x: _n(x) == 7, zeros(vjp("gelu")), vjp("gelu"))),
-    Fault("size-10-classes", "softmax_cross_entropy", "one size", VJP, sizes={"n": 10},
+    Fault("size-10-classes", "softmax_cross_entropy", "one size", VJP, "one-size", sizes={"n": 10},
           vjp=when(lambda d, x, y: _n(x) == 10, scaled(vjp("softmax_cross_entropy"), -1, 0),
                    vjp("softmax_cross_entropy"))),
     Fault("size-512", "softmax", "one size", FORWARD, sizes={"n": 512},
           forward=when(lambda x: _n(x) and _n(x) % 512 == 0, lambda x: softmax(x) * (np.arange(_n(x)) < _n(x) - 1),
                        softmax)),
+    Fault("size-255", "tanh", "one size", VJP, "one-size", sizes={"n": 255},
+          vjp=when(lambda d, x: _n(x) == 255, zeros(vjp("tanh")), vjp("tanh"))),
+    Fault("size-513", "softmax", "one size", VJP, "one-size", sizes={"n": 513},
+          vjp=when(lambda d, x: _n(x) == 513, element(vjp("softmax"), (-1,), 0.5), vjp("softmax"))),
+    Fault("size-500", "hadamard", "one size", FORWARD, "one-size", sizes={"n": 500},
+          forward=when(lambda x, y: _n(x) == 500, element(forward("hadamard"), (-1,), 0.5), forward("hadamard"))),
+    Fault("size-100-columns", "affine", "one size", VJP, "one-size", sizes={"n": 100},
+          vjp=when(lambda d, W, x, b: _n(x) == 100, scaled(vjp("affine"), 0.5, 1), vjp("affine"))),
     Fault("size-1024", "sum_reduction", "one size", FORWARD, sizes={"n": 1024},
           forward=when(lambda x: _n(x) == 1024, lambda x: 0 * x.sum(-1), lambda x: x.sum(-1))),
     Fault("size-over-1000", "dot", "long vectors", VJP, sizes={"n": 1025},
@@ -217,9 +238,9 @@ VALUES = [
           forward=lambda x, a: x * np.trunc(a)[..., None]),
     Fault("value-zero-input", "hadamard", "exact zeros", VJP,
           vjp=lambda d, x, y: (d * y, d * (x * y) / y)),
-    Fault("value-gradients-clipped-at-1e3", "squared_error", "clipping", VJP,
+    Fault("value-gradients-clipped-at-1e3", "squared_error", "clipping", VJP, "clipped",
           vjp=changed(vjp("squared_error"), lambda r: np.clip(r, -1e3, 1e3))),
-    Fault("value-gradients-clipped-at-1e6", "matvec", "clipping", VJP,
+    Fault("value-gradients-clipped-at-1e6", "matvec", "clipping", VJP, "clipped",
           vjp=changed(vjp("matvec"), lambda r: np.clip(r, -1e6, 1e6), 0)),
     Fault("value-nan-and-inf-to-num", "exp", "NaN hidden", "nan_in_nan_out",
           vjp=changed(vjp("exp"), np.nan_to_num)),

@@ -73,7 +73,7 @@ SCALE = [
           vjp=lambda d, x, a: (d * a[..., None], (d * x)[..., :1].sum(-1))),
     Fault("scale-cotangent-ignored", "scale", "cotangent ignored", VJP, "cotangent-ignored",
           vjp=lambda d, x, a: (_each(a, x), x.sum(-1))),
-    Fault("scale-results-swapped", "scale", "argument order", VJP,
+    Fault("scale-results-swapped", "scale", "argument order", VJP, "exchanged",
           vjp=lambda d, x, a: ((d * x).sum(-1), d * a[..., None])),
     Fault("scale-column-as-matrix", "scale", "wrong shape", "jacobians_have_the_slides_shapes",
           jacobian=lambda x, a: (a * np.eye(len(x), dtype=x.dtype), x[:, None].copy())),
@@ -101,7 +101,7 @@ ADD = [
 ]  # fmt: skip
 
 HADAMARD = [
-    Fault("hadamard-swapped", "hadamard", "argument order", VJP, vjp=lambda d, x, y: (d * x, d * y)),
+    Fault("hadamard-swapped", "hadamard", "argument order", VJP, "exchanged", vjp=lambda d, x, y: (d * x, d * y)),
     Fault("hadamard-tail-64", "hadamard", "tail of a tile", VJP, "tile-tail", sizes={"n": 65},
           vjp=drop_tail(vjp("hadamard"), 64)),
     Fault("hadamard-tail-8", "hadamard", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 9},
@@ -159,15 +159,16 @@ SUBTRACT = [
     Fault("subtract-distance", "subtract", "formula", FORWARD, forward=lambda x, y: np.abs(x - y)),
     Fault("subtract-adds-up", "subtract", "stale state", "says_the_same_twice", "stale",
           vjp=accumulated(vjp("subtract"), only=1)),
-    Fault("subtract-clips-the-cotangent", "subtract", "clipping", "vjp_is_linear",
+    Fault("subtract-clips-the-cotangent", "subtract", "clipping", "vjp_is_linear", "clipped",
           vjp=changed(vjp("subtract"), lambda r: np.clip(r, -1, 1))),
 ]  # fmt: skip
 
 DOT = [
-    Fault("dot-swapped", "dot", "argument order", VJP, vjp=lambda d, x, y: (d[..., None] * x, d[..., None] * y)),
+    Fault("dot-swapped", "dot", "argument order", VJP, "exchanged",
+          vjp=lambda d, x, y: (d[..., None] * x, d[..., None] * y)),
     Fault("dot-cotangent-ignored", "dot", "cotangent ignored", VJP, "cotangent-ignored",
           vjp=lambda d, x, y: (y.copy(), x.copy())),
-    Fault("dot-shortcut-for-one", "dot", "formula", "vjp_of_one_equals_jax_grad",
+    Fault("dot-shortcut-for-one", "dot", "formula", "vjp_of_one_equals_jax_grad", "exchanged",
           vjp=lambda d, x, y: vjp("dot")(d, x, y) if np.any(d != 1) else (x.copy(), y.copy())),
     Fault("dot-float32", "dot", "precision", FORWARD, "lower-precision", dtypes=F64,
           forward=computed_in(forward("dot"), np.float32)),
