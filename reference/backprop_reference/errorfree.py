@@ -176,8 +176,8 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array) -> None:
 def exponentials(x: Array, x_k: Array, f: Array) -> bool:
     """`f = c eˣ` with one factor `c` for each column, such that that of `x_k = max x` is far from the range's end.
 
-    Where all of `x` is, that is `eˣ`, of exact arguments, and True comes back. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`, with
-    what the difference lost to rounding given back: exp magnifies it by the size of the exponent.
+    Where all of `x` is, that is `eˣ`, of exact arguments, and True comes back. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`,
+    with what the difference lost to rounding given back: exp magnifies it by the size of the exponent.
 
     >>> f = np.empty(2)
     >>> exponentials(np.array([1000.0, 300.0]), np.array(1000.0), f)

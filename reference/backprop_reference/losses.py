@@ -145,8 +145,8 @@ def _down_columns(
 def _parts(x: Array, f: Array) -> tuple[bool, Index, Array, Array]:
     """`f = exp(x)` but for a factor, the index `k` of its largest entry, `f_k` and `others = Σ_{i≠k} f_i`.
 
-    First comes whether all logits are small, and the factor is 1. With the others `1 − s_k` is `others / (f_k + others)`
-    and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
+    First comes whether all logits are small, and the factor is 1. With the others, `1 − s_k` is
+    `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
     small = exponentials(x, x[k], f)

@@ -1,8 +1,7 @@
 """Is an implementation right? The laws of `verify`, on cases that are chosen for what people get wrong."""
 
 import time
-import tracemalloc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +18,8 @@ from ..points import NEEDED_BY, Point, careful_point
 from ..trial import replay as replay_reference
 from ..trial import violations
 from ..truth import TRUTH_LAWS
+from .calls import DTYPES, dtype_names, refuse_the_unusable
+from .costs import Cost, affordable, near
 from .domain import Domain, domain_of
 from .guard import Function, guarded, name_of
 from .hints import hints
@@ -27,16 +28,6 @@ from .plan import LONG_TAIL, Planned, directions, made, ordinary_case, plan
 from .report import Checked, Failure, Report
 from .shrink import smallest
 
-DTYPES: Mapping[str, np.dtype[Any]] = {
-    "float64": np.dtype(np.float64),
-    "float32": np.dtype(np.float32),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
-LEVELS: Mapping[str, str] = {
-    "standard": "what a careful framework reaches: a few roundings of the terms of the usual formula",
-    "strict": "to the last digits, as the reference itself",
-}
 ALWAYS = (  # on every case; the other laws on some of the small ones
     "forward_equals_jax",
     "jacobian_equals_jacrev",
@@ -50,7 +41,6 @@ ON_LARGER = (  # and these on some tails
 )
 ABOUT_DERIVATIONS = "factors_equal_jax_and_multiply_to_the_jacobian"
 EVERY = 6  # small cases for one on which all laws are tried
-MOST_SECONDS, MOST_BYTES = 4.0, 1 << 30  # that one long case may take
 
 
 def check(
@@ -109,8 +99,8 @@ def examined(
     started = time.perf_counter()
     forward, vjp, jacobian = (functions.get(kind) for kind in ("forward", "vjp", "jacobian"))
     row = operation_named(operation)
-    dtypes = names_of(dtypes)
-    _refuse_the_unusable(row, dtypes, level, max_examples, seed, forward=forward, vjp=vjp, jacobian=jacobian)
+    dtypes = dtype_names(dtypes)
+    refuse_the_unusable(row, dtypes, level, max_examples, seed, forward=forward, vjp=vjp, jacobian=jacobian)
     trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch, shrink=shrink)
     given = {"forward": forward, "vjp": vjp, "jacobian": jacobian}
     names = {kind: name_of(f, kind) for kind, f in given.items() if f is not None}
@@ -158,41 +148,6 @@ def replay(
     for _, _, found in trial.violations(case, [law]):
         if isinstance(found, Violation):
             raise found
-
-
-def names_of(dtypes: Any) -> tuple[str, ...]:
-    """The names of dtypes that are given by name, as NumPy's types, or as its dtypes; of one or of several.
-
-    >>> names_of("float32"), names_of([np.float64, "float", np.dtype(np.float16)])
-    (('float32',), ('float64', 'float64', 'float16'))
-    """
-    found = []
-    for dtype in dtypes if isinstance(dtypes, list | tuple) else [dtypes]:
-        try:
-            found.append(str(dtype) if dtype is None or str(dtype) in DTYPES else np.dtype(dtype).name)
-        except TypeError:
-            found.append(str(dtype))
-    if not found or not set(found) <= set(DTYPES):
-        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, got {dtypes!r}")
-    return tuple(found)
-
-
-def _refuse_the_unusable(
-    row: Operation, dtypes: Sequence[str], level: str, count: int, seed: object, **functions: Any
-) -> None:
-    if not any(f is not None for f in functions.values()):
-        raise ValueError(f"{row.name}: nothing to check; give forward=, vjp= or jacobian=")
-    for kind, f in functions.items():
-        if f is not None and not callable(f):
-            raise TypeError(f"{row.name}: {kind} must be a function, got {type(f).__name__}")
-    if level not in LEVELS:
-        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
-    if level == "strict" and not set(dtypes) <= {"float64", "float32"}:
-        raise ValueError(f"level 'strict' judges float64 and float32, got {dtypes!r}")
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"max_examples must be a positive integer, got {count!r}")
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be an integer from 0, got {seed!r}")
 
 
 class Trial:
@@ -243,12 +198,12 @@ def _tried(
     judged: set[str] = set()
     for k, planned in enumerate(cases):
         size = max(planned.sizes.values())
-        if planned.part == "long" and not _affordable(costs, size):
+        if planned.part == "long" and not affordable(costs, size):
             notes.append(f"sizes from {size:,} are not tried: time or memory would grow too far")
             continue
         case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=trial.level == "standard")
         wanted = [law for law in trial.laws if law not in failed and _wanted(law, planned, k)]
-        with _Cost(costs, size, measure=size > 200 and (size in costs or not _near(size, costs))):
+        with Cost(costs, size, measure=size > 200 and (size in costs or not near(size, costs))):
             for law, what, found in trial.violations(case, wanted):
                 judged |= {what} if law == "vjp_equals_jax_vjp" else set()
                 if isinstance(found, Violation):
@@ -319,48 +274,3 @@ def _failure(
         first_wrong_layer(trial.row, map(trial.point, (ordinary_case(trial.domain, DTYPES[dtype]), case)), law),
         *hint,
     )
-
-
-# ── Long vectors, if they can be afforded ───────────────────────────────────────────────────────────────────────────
-
-
-class _Cost:
-    """Takes down the least seconds (of the processor, whatever else runs on it) and the most bytes at a size."""
-
-    def __init__(self, costs: dict[int, tuple[float, int]], size: int, *, measure: bool) -> None:
-        self.costs, self.size, self.measure = costs, size, measure and not tracemalloc.is_tracing()
-
-    def __enter__(self) -> None:
-        if self.measure:
-            tracemalloc.start()
-            self.started = time.process_time()
-
-    def __exit__(self, *_: object) -> None:
-        if self.measure:
-            seconds, (_, peak) = time.process_time() - self.started, tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-            before = self.costs.get(self.size, (seconds, peak))
-            self.costs[self.size] = min(before[0], seconds), max(before[1], peak)
-
-
-def _near(size: int, sizes: Iterable[int]) -> bool:
-    """Whether one of some sizes is within a tenth: measuring costs time itself."""
-    return any(9 * n < 10 * size and 9 * size < 10 * n for n in sizes)
-
-
-def _affordable(costs: Mapping[int, tuple[float, int]], size: int) -> bool:
-    """Whether a case of this size would fit and end soon.
-
-    Memory is taken to grow as between the last two sizes, or squared; time likewise, or in proportion: it is not so
-    steady that its growth could be read off two cases.
-    """
-    known = sorted(n for n in costs if n < size)
-    if size in costs or not known:
-        return True
-    last = known[-1]
-    (seconds, peak), growth = costs[last], size / last
-    power, smaller = None, [n for n in known if 2 * n <= last]  # of two sizes that are close, noise decides
-    if smaller:
-        power = np.log(max(peak, 1) / max(costs[smaller[-1]][1], 1)) / np.log(last / smaller[-1])
-    of_memory, of_time = max(power or 2.0, 1.0), max(power or 1.0, 1.0)
-    return bool(peak * growth**of_memory <= MOST_BYTES and seconds * growth**of_time <= MOST_SECONDS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..named import SUFFIXES, operation_named
-from .check import check, names_of
+from .check import check, dtype_names
 from .report import NUMBERS, CheckFailed, Report
 
 PREVIEW = 4  # cases: on the first ones every law is tried
@@ -39,7 +39,7 @@ def _laws(operation: str, **how: Any) -> list[str]:
     """The laws that have something to say of such functions: those by which the reference's own would be judged."""
     row = operation_named(operation)
     standing_in = {kind: _rounded(getattr(row, kind)) for kind in SUFFIXES if how.get(kind) is not None}
-    few = min(how.get("max_examples", PREVIEW), PREVIEW * len(names_of(how.get("dtypes", "float64"))))
+    few = min(how.get("max_examples", PREVIEW), PREVIEW * len(dtype_names(how.get("dtypes", "float64"))))
     preview = check(operation, **{**how, **standing_in, "max_examples": few})
     return list(dict.fromkeys(checked.law for checked in preview.checks if checked.entries))
 

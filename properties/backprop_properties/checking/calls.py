@@ -1,0 +1,56 @@
+"""What a call of `check` may ask for, and what is said of one that asks for something else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from backprop_reference import Operation
+
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "float64": np.dtype(np.float64),
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+LEVELS: Mapping[str, str] = {
+    "standard": "what a careful framework reaches: a few roundings of the terms of the usual formula",
+    "strict": "to the last digits, as the reference itself",
+}
+
+
+def dtype_names(dtypes: Any) -> tuple[str, ...]:
+    """The names of dtypes that are given by name, as NumPy's types, or as its dtypes; of one or of several.
+
+    >>> dtype_names("float32"), dtype_names([np.float64, "float", np.dtype(np.float16)])
+    (('float32',), ('float64', 'float64', 'float16'))
+    """
+    found = []
+    for dtype in dtypes if isinstance(dtypes, list | tuple) else [dtypes]:
+        try:
+            found.append(str(dtype) if dtype is None or str(dtype) in DTYPES else np.dtype(dtype).name)
+        except TypeError:
+            found.append(str(dtype))
+    if not found or not set(found) <= set(DTYPES):
+        raise ValueError(f"dtypes must be some of {', '.join(DTYPES)}, got {dtypes!r}")
+    return tuple(found)
+
+
+def refuse_the_unusable(
+    row: Operation, dtypes: Sequence[str], level: str, count: int, seed: object, **functions: Any
+) -> None:
+    """One line, as ValueError or TypeError, for a call of `check` that cannot be carried out."""
+    if not any(f is not None for f in functions.values()):
+        raise ValueError(f"{row.name}: nothing to check; give forward=, vjp= or jacobian=")
+    for kind, f in functions.items():
+        if f is not None and not callable(f):
+            raise TypeError(f"{row.name}: {kind} must be a function, got {type(f).__name__}")
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
+    if level == "strict" and not set(dtypes) <= {"float64", "float32"}:
+        raise ValueError(f"level 'strict' judges float64 and float32, got {dtypes!r}")
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"max_examples must be a positive integer, got {count!r}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be an integer from 0, got {seed!r}")

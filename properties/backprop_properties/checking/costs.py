@@ -1,0 +1,51 @@
+"""Long vectors are tried as long as they can be afforded."""
+
+import time
+import tracemalloc
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+MOST_SECONDS, MOST_BYTES = 4.0, 1 << 30  # that one long case may take
+
+
+class Cost:
+    """Takes down the least seconds (of the processor, whatever else runs on it) and the most bytes at a size."""
+
+    def __init__(self, costs: dict[int, tuple[float, int]], size: int, *, measure: bool) -> None:
+        self.costs, self.size, self.measure = costs, size, measure and not tracemalloc.is_tracing()
+
+    def __enter__(self) -> None:
+        if self.measure:
+            tracemalloc.start()
+            self.started = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        if self.measure:
+            seconds, (_, peak) = time.process_time() - self.started, tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            before = self.costs.get(self.size, (seconds, peak))
+            self.costs[self.size] = min(before[0], seconds), max(before[1], peak)
+
+
+def near(size: int, sizes: Iterable[int]) -> bool:
+    """Whether one of some sizes is within a tenth: measuring costs time itself."""
+    return any(9 * n < 10 * size and 9 * size < 10 * n for n in sizes)
+
+
+def affordable(costs: Mapping[int, tuple[float, int]], size: int) -> bool:
+    """Whether a case of this size would fit and end soon.
+
+    Memory is taken to grow as between the last two sizes, or squared; time likewise, or in proportion: it is not so
+    steady that its growth could be read off two cases.
+    """
+    known = sorted(n for n in costs if n < size)
+    if size in costs or not known:
+        return True
+    last = known[-1]
+    (seconds, peak), growth = costs[last], size / last
+    power, smaller = None, [n for n in known if 2 * n <= last]  # of two sizes that are close, noise decides
+    if smaller:
+        power = np.log(max(peak, 1) / max(costs[smaller[-1]][1], 1)) / np.log(last / smaller[-1])
+    of_memory, of_time = max(power or 2.0, 1.0), max(power or 1.0, 1.0)
+    return bool(peak * growth**of_memory <= MOST_BYTES and seconds * growth**of_time <= MOST_SECONDS)
