@@ -90,7 +90,7 @@ def vjp_is_linear(p: Point) -> Claims:
         even = p.delta - odd
         both, double = p.vjp(p.delta, *p.args), p.vjp(p.delta * p.case.dtype.type(-2), *p.args)
         parts = p.vjp(even, *p.args), p.vjp(odd, *p.args)
-        said = p.ask(even, p.args).vjp, p.ask(odd, p.args).vjp, p.ask(-2 * p.delta, p.args).vjp
+        said = [answers.vjp for answers in p.ask(*((delta, p.args) for delta in (even, odd, -2 * p.delta)))]
         for name, d, i in p.named("d", both):
             d, a, b = (np.asarray(v).astype(np.float64) for v in (d, parts[0][i], parts[1][i]))
             shape = p.args[i].shape
@@ -106,7 +106,7 @@ def zero_cotangent_gives_zeros(p: Point) -> Claims:
     """A zero cotangent gives exact zeros, wherever the derivative is a number."""
     if p.vjp:
         zero = np.zeros_like(p.delta)
-        said = p.ask(zero, p.args).vjp
+        said = p.ask((zero, p.args))[0].vjp
         for name, d, i in p.named("d", p.vjp(zero, *p.args)):
             exact = np.where((said[i].value == 0) & np.isfinite(said[i].bound), 0.0, np.nan)
             yield Close(f"{name} of a zero cotangent", d, np.zeros(p.args[i].shape), exact)

@@ -79,39 +79,43 @@ def says_the_same_twice(p: Point) -> Claims:
 
 def sees_what_changed_in_place(p: Point) -> Claims:
     """Arguments overwritten in place, be it one entry or the last digits, are new ones: nothing is remembered."""
+    changes = list(_changes(p))
     arrays = [p.delta, *p.args]
-    names = ("delta", *p.operation.arguments)
     for f, args in ((p.forward, arrays[1:]), (p.vjp, arrays)):
         if f:
             f(*args)
+    for (what, changed), said in zip(changes, p.ask(*((a[0], a[1:]) for _, a in changes)), strict=True):
+        for a, new in zip(arrays, changed, strict=True):
+            a[...] = new
+        delta, *args = arrays
+        if p.forward:
+            yield Close(f"u after {what}", p.forward(*args), *said.forward)
+        if p.vjp:
+            for name, d, i in p.named("d", p.vjp(delta, *args)):
+                yield Close(f"{name} after {what}", d, *said.vjp[i])
+
+
+def _changes(p: Point) -> Iterator[tuple[str, list[Array]]]:
+    """What is changed, and the cotangent and the arguments after it: each change adds to those before."""
+    arrays = [p.delta, *p.args]
     for k, (a, old) in enumerate(zip(arrays[1:], p.args, strict=True)):
         a[...] = old if not a.ndim else np.roll(old, 1, -1) if k % 2 else old[..., ::-1]
-    yield from _after(p, "a change in place", arrays)
+    yield "a change in place", [a.copy() for a in arrays]
     total = sum(a.size for a in arrays)
-    for k, (name, a) in enumerate(zip(names, arrays, strict=True)):
+    for k, (name, a) in enumerate(zip(("delta", *p.operation.arguments), arrays, strict=True)):
         if name in p.numbers:  # a domain says what they are
             continue
         if a.size and (a.size > LOOKED_AT or (total + k) % 2):
             a.flat[2 * a.size // 3] *= _factor(a, 0.25).flat[2 * a.size // 3]
-            yield from _after(p, f"a change of one entry of {name}", arrays)
+            yield f"a change of one entry of {name}", [a.copy() for a in arrays]
         if a.size > LOOKED_AT or (total + k) % 2 == 0:
             a *= _factor(a, p.eps**0.75)
-            yield from _after(p, f"a change of the last digits of {name}", arrays)
+            yield f"a change of the last digits of {name}", [a.copy() for a in arrays]
 
 
 def _factor(a: Array, by: float) -> Array:
     """Towards 1, so that no number leaves the range of ordinary ones."""
     return np.where(np.abs(a) > 1, 1 - by, 1 + by).astype(a.dtype)
-
-
-def _after(p: Point, what: str, arrays: Sequence[Array]) -> Claims:
-    delta, *args = arrays
-    said = p.ask(delta, args)
-    if p.forward:
-        yield Close(f"u after {what}", p.forward(*args), *said.forward)
-    if p.vjp:
-        for name, d, i in p.named("d", p.vjp(delta, *args)):
-            yield Close(f"{name} after {what}", d, *said.vjp[i])
 
 
 def owes_nothing_to_the_last_forward(p: Point) -> Claims:
@@ -143,7 +147,7 @@ def batch_equals_the_loop(p: Point) -> Claims:
     is_data = [name[0] not in "Wbw" for name in p.operation.arguments]
     count = 3
     rows = [_example(p, is_data, k) for k in range(count)]
-    said = [p.ask(delta, args) for delta, *args in rows]
+    said = p.ask(*((delta, args) for delta, *args in rows))
     for lead in ((count,), (1, count), (2, 17), *[(0,)] * ("empty" in p.promises)):
         turns = [k % count for k in range(int(np.prod(lead)))]
         picked, answers = [rows[k] for k in turns], [said[k] for k in turns]
@@ -195,18 +199,21 @@ def nan_in_nan_out(p: Point) -> Claims:
 
     Careful frameworks differ on the slope at NaN of a function with two branches, since NaN belongs to neither.
     """
-    points, names = [p.delta, *p.args], ("delta", *p.operation.arguments)
-    for i in range(len(points)):
-        if points[i].size and names[i] not in p.numbers:
-            spoiled = [a.copy() for a in points]
-            spoiled[i].flat[0] = np.nan
-            delta, *args = spoiled
-            said = p.ask(delta, args)
-            if p.forward:
-                yield _nan("u", names[i], p.forward(*args), said.forward, p.said.forward, careful=False)
-            if p.vjp and not (i and p.careful and re.search(r"\b(relu|leaky_relu|elu)\b", p.operation.name)):
-                for name, d, k in p.named("d", p.vjp(delta, *args)):
-                    yield _nan(name, names[i], d, said.vjp[k], p.said.vjp[k], careful=p.careful)
+    names = ("delta", *p.operation.arguments)
+    spoiled = []
+    for i, a in enumerate((p.delta, *p.args)):
+        if a.size and names[i] not in p.numbers:
+            points = [p.delta, *p.args]
+            points[i].flat[0] = np.nan
+            spoiled.append((i, points))
+    if not spoiled:
+        return
+    for (i, (delta, *args)), said in zip(spoiled, p.ask(*((a[0], a[1:]) for _, a in spoiled)), strict=True):
+        if p.forward:
+            yield _nan("u", names[i], p.forward(*args), said.forward, p.said.forward, careful=False)
+        if p.vjp and not (i and p.careful and re.search(r"\b(relu|leaky_relu|elu)\b", p.operation.name)):
+            for name, d, k in p.named("d", p.vjp(delta, *args)):
+                yield _nan(name, names[i], d, said.vjp[k], p.said.vjp[k], careful=p.careful)
 
 
 def _nan(name: str, spoiled: str, actual: Any, expected: Answer, before: Answer, *, careful: bool) -> Holds:
@@ -228,12 +235,11 @@ def softmax_ignores_a_shift(p: Point) -> Claims:
     """`s(x + c) = s(x)`, where `x + c` is exact; and the vjp of a softmax sums to zero."""
     if p.operation.name == "softmax" and p.eps < 1e-6:
         x = (np.round(np.clip(p.args[0], -500, 500) * 1024) / 1024).astype(p.case.dtype)
-        said = p.ask(p.delta, [x])
-        for c in (-1000, 1, 512):
+        shifts = {c: x + p.case.dtype.type(c) for c in (-1000, 1, 512)}
+        said, *others = p.ask(*((p.delta, [a]) for a in (x, *shifts.values())))
+        for (c, shifted), other in zip(shifts.items(), others, strict=True):
             if p.forward:
-                shifted = x + p.case.dtype.type(c)
-                bound = p.ask(p.delta, [shifted]).forward.bound
-                yield Close(f"u of x + {c}", p.forward(shifted), said.forward.value, bound)
+                yield Close(f"u of x + {c}", p.forward(shifted), said.forward.value, other.forward.bound)
         if p.vjp:
             (dx,) = p.vjp(p.delta, x)
             with np.errstate(invalid="ignore", over="ignore"):
@@ -250,7 +256,7 @@ def masks_count_for_nothing(p: Point) -> Claims:
     x[last] = x[:last].max() - 3000  # far enough for exp to give 0, in every dtype
     for y in rest:
         y[last] = 0
-    said = p.ask(p.delta, [x, *rest])
+    (said,) = p.ask((p.delta, [x, *rest]))
     x[last] = -np.inf
     if p.forward:
         yield Close("u with a mask", p.forward(x, *rest), *said.forward)

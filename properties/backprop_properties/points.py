@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from backprop_oracle.autodiff import Answers, answers, evaluated
+from backprop_oracle.autodiff import Answers, answers, evaluated, evaluated_at
 from backprop_reference import Operation
 
 from .claims import Array, Close, Holds
@@ -66,16 +66,10 @@ class Point:
     def eps(self) -> float:
         return float(ml_dtypes.finfo(self.case.dtype).eps)
 
-    def ask(self, delta: Array, args: Sequence[Array]) -> Answers:
-        """The value and the vjp at another point."""
-        return evaluated(
-            self.operation.name,
-            delta,
-            args,
-            dtype=self.case.dtype,
-            careful=self.careful,
-            either="kinks" not in self.promises,
-        )
+    def ask(self, *points: tuple[Array, Sequence[Array]]) -> list[Answers]:
+        """The value and the vjp at other points of the same shapes, `(delta, args)` each."""
+        either = "kinks" not in self.promises
+        return evaluated_at(self.operation.name, points, dtype=self.case.dtype, careful=self.careful, either=either)
 
     def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
         """`values`, one per argument, with their names and positions; left-out ones (None) are passed over."""

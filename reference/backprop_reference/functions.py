@@ -181,7 +181,7 @@ identity = _built_in("identity", np.positive, _one)
 
 def _tanh_derivative(x: Array) -> Any:
     """1 - tanh² x = 4 / (2 + e²ˣ + e⁻²ˣ): nothing cancels."""
-    return bell(np.abs(x), 2, 4)
+    return bell(np.abs(double(x)), 2, 4)
 
 
 def _sigmoid(x: Array) -> Any:
@@ -243,10 +243,15 @@ def _softplus(x: Array) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def _softplus_derivative(x: Array) -> Any:
+    """The sigmoid, rounded once."""
+    return _sigmoid(double(x))
+
+
 relu = ScalarFunction("relu", _relu, _relu_derivative)
 leaky_relu = _built_in("leaky_relu", _leaky_relu, _leaky_relu_derivative)
 elu = _built_in("elu", _elu, _elu_derivative)
-softplus = _built_in("softplus", _softplus, _sigmoid)
+softplus = _built_in("softplus", _softplus, _softplus_derivative)
 
 
 # ---- silu, gelu, gelu_tanh: x times a distribution function ---------------------------------------------------------
