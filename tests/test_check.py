@@ -15,6 +15,7 @@ import pytest
 
 import backprop_properties
 from backprop_properties import check, each_law, replay
+from backprop_properties.checking import check as check_module
 from backprop_properties.checking.report import CheckFailed, Failure, Report, assignments
 from backprop_properties.faults import FAULTS
 from backprop_reference import OPERATIONS
@@ -643,3 +644,13 @@ def test_rounding_is_not_counted_as_a_law_broken() -> None:
 
 def test_a_cotangent_that_is_not_taken_linearly_still_breaks_the_law() -> None:
     assert "vjp_is_linear" in {f.law for f in check("square", vjp=lambda d, x: 2 * x * np.abs(d)).failures}
+
+
+def test_a_search_for_a_cause_that_fails_loses_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("in a hint")
+
+    monkeypatch.setattr(check_module, "hints", broken)
+    report = check("square", vjp=lambda delta, x: x * delta, max_examples=4)
+    assert not report.passed
+    assert any("no hints" in note and "in a hint" in note for note in report.notes)

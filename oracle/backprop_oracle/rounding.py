@@ -9,7 +9,7 @@ beside its value `v`, a bound `e` on the error that an evaluation of the same fo
     products, quotients   |a| e_b + e_a |b| + e_a e_b, …          +  eps |v|
     exp, tanh, log …      max |h(a ± e_a) − h(a)|                 +  4 eps |v|  what vector libraries promise (erf: 20)
     sums of n terms       Σ e_i                   +  (1 + n/2) eps Σ |v_i|      in any order, be it a loop
-    each of these                                 +  n tiny                     smallest normal: flushed underflow
+    each of these, of numbers that are not 0      +  n tiny                     smallest normal: flushed underflow
 
 For a sum this is `eps × Σ|terms|`: the tolerance of every comparison with JAX, and the only one. A comparison of two
 numbers closer than their errors leaves the branch open: the bound then covers both branches. Where a number of the
@@ -272,10 +272,24 @@ def _bound(
         terms = _product(params, a, b)
         brought = _product(params, e[0], b + e[1]) + _product(params, a, e[1])
         times = 1 + n / 2
-    if all(error.shape == result.shape for error in e):
+    if name != "dot_general" and all(error.shape == result.shape for error in e):
         brought = np.where(sum(e) == 0, 0.0, brought)  # no error brings none, be the slope infinite
-    added = precision.eps * times * terms + precision.eps * also + n * precision.tiny
+    underflow: Any = n * precision.tiny
+    if not terms.all():
+        underflow = np.where(_nothing(name, params, v, terms), 0.0, underflow)
+    added = precision.eps * times * terms + precision.eps * also + underflow
     return np.where(terms > precision.largest, np.inf, brought + added)
+
+
+def _nothing(name: str, params: Mapping[str, Any], v: Sequence[Array], terms: Array) -> Array:
+    """Where a result is 0 of zeros, of which nothing can underflow."""
+    if name == "dot_general":
+        return _product(params, np.abs(np.sign(v[0])), np.abs(np.sign(v[1]))) == 0
+    if name == "mul":
+        return (v[0] == 0) | (v[1] == 0)
+    if name in _SUMS:
+        return (v[0] == 0) & (v[1] == 0)
+    return terms == 0 if name == "reduce_sum" else (terms == 0) & (v[0] == 0)
 
 
 def _zeros(results: Any) -> Any:

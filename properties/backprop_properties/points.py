@@ -68,7 +68,7 @@ class Point:
 
     def ask(self, *points: tuple[Array, Sequence[Array]]) -> list[Answers]:
         """The value and the vjp at other points of the same shapes, `(delta, args)` each."""
-        either = "kinks" not in self.promises
+        either = _either_slope(self.operation, self.promises)
         return evaluated_at(self.operation.name, points, dtype=self.case.dtype, careful=self.careful, either=either)
 
     def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
@@ -76,6 +76,20 @@ class Point:
         for i, (name, value) in enumerate(zip(self.operation.arguments, values, strict=True)):
             if value is not None:
                 yield prefix + name, value, i
+
+
+def has_kink(operation: Operation) -> bool:
+    """Whether a function in it has a kink; softplus and elu choose a branch too, but are smooth.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> [has_kink(OPERATIONS[name]) for name in ("leaky_relu", "activation[relu]", "softplus")]
+    [True, True, False]
+    """
+    return "relu" in operation.name
+
+
+def _either_slope(operation: Operation, promises: Collection[str]) -> bool:
+    return has_kink(operation) and "kinks" not in promises
 
 
 def point(operation: Operation, implementation: Operation, case: Case) -> Point:
@@ -111,7 +125,7 @@ def careful_point(
         kinds=kinds,
         dtype=case.dtype,
         careful=True,
-        either="kinks" not in promises,
+        either=_either_slope(operation, promises),
     )
     using = implementation.forward, implementation.jacobian, implementation.vjp
     return Point(operation, *using, case, said, careful=True, promises=promises, numbers=numbers)

@@ -21,7 +21,7 @@ from ..truth import TRUTH_LAWS
 from .calls import DTYPES, dtype_names, refuse_the_unusable
 from .costs import Cost, affordable, near
 from .domain import Domain, domain_of
-from .guard import Function, guarded, name_of
+from .guard import Function, guarded, name_of, said
 from .hints import hints
 from .layers import first_wrong_layer
 from .plan import LONG_TAIL, Planned, directions, made, ordinary_case, plan
@@ -215,8 +215,12 @@ def _tried(
     if judged and "vjp_equals_jax_vjp" not in failed:
         missing = [f"d{name}" for name in trial.row.arguments if f"d{name}" not in judged]
         notes += [f"not judged, since vjp never gave it: {name}" for name in missing]
-    with np.errstate(all="ignore"):
-        told = hints(trial, failed, DTYPES[dtype])
+    told: Mapping[str, tuple[str, str]] = {}
+    try:
+        with np.errstate(all="ignore"):
+            told = hints(trial, failed, DTYPES[dtype])
+    except Exception as error:  # what failed matters more than why
+        notes.append(f"no hints: the search for a cause stopped with {said(error)}")
     return [
         _failure(trial, law, *failed[law], dtype, names, told.get(law, ("", ""))) for law in trial.laws if law in failed
     ]

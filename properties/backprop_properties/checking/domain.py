@@ -17,7 +17,7 @@ import numpy as np
 from backprop_reference import Operation
 
 from ..inputs import DOMAINS, KINDS, Array, cores, into_domain, may_be_empty
-from ..points import PROMISES
+from ..points import PROMISES, has_kink
 
 EVERYWHERE: Mapping[str, str] = {
     "finite": "no NaN is passed in",
@@ -153,7 +153,7 @@ def _matters(promise: str, operation: Operation) -> bool:
     """Whether a promise says anything of an operation."""
     name = operation.name
     if promise == "kinks":
-        return bool("relu" in name)
+        return has_kink(operation)
     if promise == "masks":
         return name in ("softmax", "softmax_cross_entropy")
     return promise != "empty" or any(may_be_empty(operation, letter) for core in cores(operation) for letter in core)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import Operation
+from backprop_reference import OPERATIONS, Operation
 
 from ..inputs import Array, Case, Sizes, cores
 from ..regimes import REGIMES, family, regime_case
@@ -26,7 +26,14 @@ SINGLE = (100, 255, 1000, 511, 1023, 50, 513, 1025, 500)  # one less than a tile
 OF_VECTORS = (48, 96, 192, 384, 768, 200, 2000, 2047)  # where there is one letter, and so room for more
 CORNERS = (35, 131, 257)  # of every letter: past a tile in two directions, and matrices past 16 bits
 FROM, TO = 6, 24
-TWISTS: Mapping[int, str] = {2: "unit", 5: "ones", 6: "same", 8: "scaled", 10: "edge"}  # of every twelve small cases
+TWISTS: Mapping[int, str] = {  # of every twelve small cases
+    2: "unit",
+    5: "ones",
+    6: "same",
+    8: "scaled",
+    10: "edge",
+    11: "zero",
+}
 LONG = (4_099, 65_539)  # of vectors: past 16 bits
 LONG_SIDE = 4_099  # of matrices
 ASIDE = 20_240  # a seed for cases beside those of a run
@@ -39,7 +46,7 @@ class Planned(NamedTuple):
     part: str  # "small", "tail" or "long"
     sizes: dict[str, int]
     regime: str
-    twist: str = ""  # "ones" or "unit" of a cotangent; "same": arguments of a shape are equal; "scaled": one is far off
+    twist: str = ""  # "ones" or "unit" of a cotangent; "same": arguments of a shape are equal; …
 
 
 def plan(domain: Domain, count: int) -> list[Planned]:
@@ -135,6 +142,12 @@ def twisted(case: Case, twist: str, k: int) -> Case:
     if twist == "unit" and case.delta.size:
         unit = np.arange(case.delta.size) == k % case.delta.size
         return replace(case, delta=unit.reshape(case.delta.shape).astype(case.dtype))
+    if twist == "zero":  # what goes into the first unit of each layer is exactly 0, where no rounding leaves a doubt
+        layers = [name[0] in "Wb" for name in OPERATIONS[case.operation].arguments]
+        args = tuple(a.copy() for a in case.args)
+        for a in (a for a, of_layer in zip(args, layers, strict=True) if of_layer):
+            a[:1] = 0
+        return replace(case, args=args)
     if twist == "same":
         last = {a.shape: a for a in case.args}
         return replace(case, args=tuple(last[a.shape].copy() for a in case.args))

@@ -166,13 +166,13 @@ def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
         middle = (low + high) / 2
         low, high = (low, middle) if p.broken(scaled(np.exp(middle))) else (middle, high)
     below = [np.exp(low - step) for step in (0.01, 0.1, 0.5) if low > step]
-    if low == 0 or not all(p.right(scaled(t)) for t in below):
+    beyond = p.broken(scaled(np.exp(high)))
+    if low == 0 or not beyond or not all(p.right(scaled(t)) for t in below):
         return None
     name, a, k = max(pairs, key=lambda pair: float(np.abs(pair[1].flat[pair[2]].astype(np.float64)).max()))
     bound = f"{'-' if len(k) == 1 and a.flat[k[0]] < 0 else ''}{np.exp(low):.5g}"
-    broken = p.are(p.broken(scaled(np.exp(high))))
     return "overflow", (
-        f"right up to numbers of about {bound} in {name}; beyond, {broken} infinite or not a number: "
+        f"right up to numbers of about {bound} in {name}; beyond, {p.are(beyond)} infinite or not a number: "
         f"something on the way leaves the range of {p.dtype.name}"
     )
 

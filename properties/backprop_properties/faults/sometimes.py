@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from backprop_reference.functions import SCALAR_FUNCTIONS
+
 from ..textbook import softmax
 from .makers import (
     F64,
@@ -213,6 +215,11 @@ def _shared(x: Array, y: Array) -> Array:
     return u / 2
 
 
+def _through(slope: Function) -> Function:
+    """The vjp of `h(W x + b)` with a slope of one's own."""
+    return lambda delta, W, x, b: vjp("affine")(delta * slope(forward("affine")(W, x, b)), W, x, b)
+
+
 VALUES = [
     Fault("value-equal-arguments", "dot", "some values", VJP, sizes={"n": 1},
           vjp=when(lambda d, x, y: np.array_equal(x, y), zeros(vjp("dot"), 1), vjp("dot"))),
@@ -253,6 +260,16 @@ VALUES = [
                        forward("activation[silu]"))),
     Fault("value-one-row-of-zeros", "activation[sigmoid]", "exact zeros", VJP,
           vjp=lambda d, W, x, b: (lambda g: (g[0], g[1] * (x != 0), g[2]))(vjp("activation[sigmoid]")(d, W, x, b))),
+    Fault("value-softplus-at-zero", "softplus", "some values", VJP,
+          vjp=lambda d, x: (np.where(x == 0, 0, vjp("softplus")(d, x)[0]),)),
+    Fault("value-elu-at-zero", "elu", "some values", VJP,
+          vjp=lambda d, x: (np.where(x == 0, 0, vjp("elu")(d, x)[0]),)),
+    Fault("value-activation-softplus-at-zero", "activation[softplus]", "some values", VJP,
+          vjp=_through(lambda z: np.where(z == 0, 1, SCALAR_FUNCTIONS["softplus"].derivative(z)))),
+    Fault("value-activation-relu-at-zero", "activation[relu]", "kink", VJP, "kink", asks="kink",
+          vjp=_through(lambda z: np.heaviside(z, 1))),
+    Fault("value-silu-by-its-quotient", "activation[silu]", "some values", VJP,
+          vjp=_through(lambda z: (lambda s: (z * s) / z + z * s * (1 - s))(SCALAR_FUNCTIONS["sigmoid"](z)))),
 ]  # fmt: skip
 
 SOMETIMES = [*CALLS, *SIZES, *VALUES]
