@@ -491,6 +491,8 @@ def test_the_first_mistakes_of_planted_faults_are_caught():
         ("value-gradients-clipped-at-1e6", "float32"),
         ("value-one-row-of-zeros", "float32"),
         ("numerics-softplus-threshold-10", "float32"),
+        ("value-activation-relu-at-zero", "float32"),
+        ("value-activation-relu-at-zero", "float64"),
     }
 
 

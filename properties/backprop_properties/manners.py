@@ -1,6 +1,5 @@
 """Laws of good manners, which no formula states and callers rely on; and the invariants of NaN, shifts and masks."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from backprop_oracle.autodiff import Answer
 
 from .claims import Array, Close, Holds
 from .inputs import LAYOUTS
-from .points import Claims, Point, added_up
+from .points import Claims, Point, added_up, has_kink
 
 LOOKED_AT = 1000  # entries; of two changes, an array with fewer gets one
 
@@ -211,7 +210,7 @@ def nan_in_nan_out(p: Point) -> Claims:
     for (i, (delta, *args)), said in zip(spoiled, p.ask(*((a[0], a[1:]) for _, a in spoiled)), strict=True):
         if p.forward:
             yield _nan("u", names[i], p.forward(*args), said.forward, p.said.forward, careful=False)
-        if p.vjp and not (i and p.careful and re.search(r"\b(relu|leaky_relu|elu)\b", p.operation.name)):
+        if p.vjp and not (i and p.careful and has_kink(p.operation)):
             for name, d, k in p.named("d", p.vjp(delta, *args)):
                 yield _nan(name, names[i], d, said.vjp[k], p.said.vjp[k], careful=p.careful)
 

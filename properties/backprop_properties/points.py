@@ -1,5 +1,6 @@
 """A point: an implementation of an operation at a case, and all that JAX says there. What every law takes."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,13 +80,13 @@ class Point:
 
 
 def has_kink(operation: Operation) -> bool:
-    """Whether a function in it has a kink; softplus and elu choose a branch too, but are smooth.
+    """Whether a function in it is of two pieces, at whose joint frameworks take either's slope, or half of both.
 
     >>> from backprop_reference import OPERATIONS
-    >>> [has_kink(OPERATIONS[name]) for name in ("leaky_relu", "activation[relu]", "softplus")]
-    [True, True, False]
+    >>> [has_kink(OPERATIONS[name]) for name in ("leaky_relu", "activation[elu]", "softplus", "gelu")]
+    [True, True, False, False]
     """
-    return "relu" in operation.name
+    return bool(re.search(r"\b(relu|leaky_relu|elu)\b", operation.name))
 
 
 def _either_slope(operation: Operation, promises: Collection[str]) -> bool:

@@ -262,7 +262,7 @@ VALUES = [
           vjp=lambda d, W, x, b: (lambda g: (g[0], g[1] * (x != 0), g[2]))(vjp("activation[sigmoid]")(d, W, x, b))),
     Fault("value-softplus-at-zero", "softplus", "some values", VJP,
           vjp=lambda d, x: (np.where(x == 0, 0, vjp("softplus")(d, x)[0]),)),
-    Fault("value-elu-at-zero", "elu", "some values", VJP,
+    Fault("value-elu-at-zero", "elu", "kink", VJP, asks="kink",
           vjp=lambda d, x: (np.where(x == 0, 0, vjp("elu")(d, x)[0]),)),
     Fault("value-activation-softplus-at-zero", "activation[softplus]", "some values", VJP,
           vjp=_through(lambda z: np.where(z == 0, 1, SCALAR_FUNCTIONS["softplus"].derivative(z)))),
