@@ -634,12 +634,10 @@ def test_where_zero_is_expected_there_is_no_talk_of_ulp() -> None:
 
 
 def test_rounding_is_not_counted_as_a_law_broken() -> None:
-    report = check("hadamard", vjp=lambda d, x, y: (d * y, (d * y) * x / y + d.sum() / 3))
+    report = check("add", vjp=lambda d, x, y: (d + d.sum() / 3, d))  # of exact zeros the bound is 0, of these no more
     assert "vjp_equals_jax_vjp" in {failure.law for failure in report.failures}
-    thirds = check("hadamard", vjp=lambda d, x, y: (d * y, np.cumsum(d * x / 3)))
-    linear = [checked.failed for checked in thirds.checks if checked.law == "vjp_is_linear"]
-    assert linear == [False]
-    assert "vjp_is_linear" not in {failure.law for failure in thirds.failures}
+    assert "vjp_is_linear" not in {failure.law for failure in report.failures}
+    assert [checked.failed for checked in report.checks if checked.law == "vjp_is_linear"] == [False]
 
 
 def test_a_cotangent_that_is_not_taken_linearly_still_breaks_the_law() -> None:
