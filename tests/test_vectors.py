@@ -169,12 +169,12 @@ def version():
 
 def test_no_function_of_the_reference_is_called_when_truths_are_asked(monkeypatch):
     """The scalar functions are tables that certified truths must not lean on either."""
-    from backprop_reference import functions
+    from backprop_reference import scalars
 
     def forbidden(*args):
         raise AssertionError("the reference was called")
 
-    monkeypatch.setattr(functions, "_entrywise", forbidden)
+    monkeypatch.setattr(scalars, "_entrywise", forbidden)
     assert document_of(OPERATIONS["tanh"], 1, 0)["numberOfTests"] == len(cases_of("tanh"))
 
 

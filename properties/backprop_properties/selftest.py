@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from .checking.check import examined
+from .checking.check import check, examined
 from .faults import FAULTS, NEIGHBOURS, Fault, Neighbour
 from .rivals import installed, rejections
 from .workers import done
@@ -60,7 +60,9 @@ def tried(name: str, rivals: Sequence[str] = ()) -> Outcome:
     batch = asks == "batch" if isinstance(row, Fault) else "batch" not in row.unpromised
     functions = {"forward": row.forward, "vjp": row.vjp, "jacobian": row.jacobian}
     dtype = row.dtypes[0]
-    report = examined(row.operation, functions, (dtype,), domain=DOMAINS.get(asks), batch=batch, shrink=False)
+    usual = {name: value for name, value in check.__kwdefaults__.items() if name not in functions}
+    asked = {**usual, "dtypes": (dtype,), "domain": DOMAINS.get(asks), "batch": batch}
+    report = examined(row.operation, functions, **asked, shrink=False)
     seconds = time.perf_counter() - started
     laws = tuple(failure.law for failure in report.failures)
     first = report.failures[0] if report.failures else None

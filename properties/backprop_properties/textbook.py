@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backprop_reference import ScalarFunction
 from backprop_reference.arguments import rows
-from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
+from backprop_reference.functions import SCALAR_FUNCTIONS
 
 Array = NDArray[Any]
 Function = Callable[..., Any]

@@ -2,7 +2,6 @@
 
 from .derivations import Factor, derivation
 from .functions import (
-    ScalarFunction,
     elu,
     exp,
     gelu,
@@ -58,6 +57,7 @@ from .networks import (
 )
 from .operation import Operation
 from .operations import OPERATIONS
+from .scalars import ScalarFunction
 from .vectors import (
     add,
     add_jacobian,

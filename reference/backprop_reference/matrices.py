@@ -5,8 +5,8 @@ from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature
 from .errorfree import product, sum_of_outer_products, sum_of_rows
-from .functions import ScalarFunction, scalar_function
 from .jacobians import BlockRow, Dense, Diagonal, ScaledIdentity
+from .scalars import ScalarFunction, scalar_function
 
 # ── Matrix–vector product: u = W x ──────────────────────────────────────────────────────────────────────────────────
 

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from .arguments import Array, Signature
 from .blocks import BLOCK
 from .errorfree import product, sum_of_outer_products, sum_of_rows
-from .functions import ScalarFunction, scalar_function, slope, value
 from .jacobians import Row
 from .losses import CROSS_ENTROPY, cross_entropy, cross_entropy_and_slope, cross_entropy_vjp
 from .operation import Operation
+from .scalars import ScalarFunction, scalar_function, slope, value
 
 # ── Two-layer network: h¹ = g(W¹x + b¹), h² = W²h¹ + b², L = L_SCE(h², y) ───────────────────────────────────────────
 

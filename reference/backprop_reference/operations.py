@@ -6,8 +6,9 @@ from types import MappingProxyType
 
 from . import losses, matrices, networks, vectors
 from .arguments import Array, Signature
-from .functions import SCALAR_FUNCTIONS, ScalarFunction
+from .functions import SCALAR_FUNCTIONS
 from .operation import Operation
+from .scalars import ScalarFunction
 
 ACTIVATIONS = ["identity", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "gelu_tanh"]
 HIDDEN = ["tanh", "sigmoid", "relu", "gelu"]

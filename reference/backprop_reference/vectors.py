@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature
-from .functions import ScalarFunction, scalar_function
 from .jacobians import Column, Diagonal, Row, ScaledIdentity
+from .scalars import ScalarFunction, scalar_function
 
 # ── Vector–scalar product: u = x α ──────────────────────────────────────────────────────────────────────────────────
 

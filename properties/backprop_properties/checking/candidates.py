@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import OPERATIONS, Operation
-from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
+from backprop_reference import OPERATIONS, Operation, ScalarFunction
+from backprop_reference.functions import SCALAR_FUNCTIONS
 from backprop_reference.matrices import activation_vjp
 
 from ..inputs import Array

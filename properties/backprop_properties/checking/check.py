@@ -86,12 +86,12 @@ def check(
 def examined(
     operation: str,
     functions: Mapping[str, Function | None],
-    dtypes: Sequence[str] = ("float64",),
-    level: str = "standard",
-    domain: Mapping[str, Any] | None = None,
-    batch: bool = False,
-    max_examples: int = 200,
-    seed: int = 0,
+    dtypes: Sequence[str],
+    level: str,
+    domain: Mapping[str, Any] | None,
+    batch: bool,
+    max_examples: int,
+    seed: int,
     *,
     shrink: bool = True,
 ) -> Report:

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from backprop_reference.functions import SCALAR_FUNCTIONS, ScalarFunction
+from backprop_reference import ScalarFunction
+from backprop_reference.functions import SCALAR_FUNCTIONS
 
-from ..textbook import bent, log_softmax, network, sigmoid, softmax
+from ..textbook import log_softmax, network, sigmoid, softmax
 from .makers import F32, F64, FORWARD, VJP, Array, Function, changed, fed, forward, vjp
 from .table import Fault
 
@@ -63,10 +64,6 @@ def _xent_vjp(y_of: Function, dy: Function = lambda x: -log_softmax(x)) -> Funct
 
 def _smoothed(y: Array) -> Array:
     return y * y.dtype.type(0.9) + y.dtype.type(0.1 / max(y.shape[-1], 1))
-
-
-def _hard(name: str, dh: Function) -> ScalarFunction:
-    return bent(name, dh)
 
 
 def _in_half(h: ScalarFunction) -> ScalarFunction:

@@ -1,0 +1,116 @@
+"""What a scalar function is: `h` and `h′`, applied to each entry of an array, in blocks where it is large."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .arguments import Array, as_floating
+from .blocks import BLOCK, fresh, in_blocks
+
+Formula = Callable[[Array], Any]
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class ScalarFunction:
+    """A differentiable function h: R → R with its derivative h′, applied to each entry of an array.
+
+    `h` and `derivative` take a float32 or float64 array and return one of the same shape; the result gets the dtype of
+    the argument. A number gives a number, integers become float64. `.h` and `.dh` are the two without the checks, for
+    arrays that are float32 or float64 already.
+
+    >>> cube = ScalarFunction("cube", h=lambda x: x**3, derivative=lambda x: 3 * x**2)
+    >>> cube
+    ScalarFunction('cube')
+    >>> cube([1, 2, 3])
+    array([ 1.,  8., 27.])
+    >>> cube.derivative(2)
+    np.float64(12.0)
+    >>> cube("2")
+    Traceback (most recent call last):
+    TypeError: cube: expected float32, float64 or integers, got <U1
+
+    Raises TypeError for what is not a real number, ValueError where `h` or `derivative` changes the shape. Source: the
+    slide "scalar function of a vector" (4).
+    """
+
+    name: str
+    _h: Formula
+    _derivative: Formula
+
+    def __init__(self, name: str, h: Formula, derivative: Formula) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "_h", h)
+        object.__setattr__(self, "_derivative", derivative)
+
+    def __repr__(self) -> str:
+        return f"ScalarFunction({self.name!r})"
+
+    def __call__(self, x: object) -> Array:
+        """h(x), entrywise."""
+        return self.h(as_floating(x, self.name))[()]
+
+    def derivative(self, x: object) -> Array:
+        """h′(x), entrywise."""
+        return self.dh(as_floating(x, f"{self.name}.derivative"))[()]
+
+    def h(self, x: Array) -> Array:
+        """h(x) of a float32 or float64 array, unchecked."""
+        with np.errstate(under="ignore"):  # 0 and subnormals are right answers
+            return value(self, x)
+
+    def dh(self, x: Array) -> Array:
+        """h′(x) of a float32 or float64 array, unchecked."""
+        with np.errstate(under="ignore"):
+            return slope(self, x)
+
+
+def scalar_function(h: object, operation: str) -> ScalarFunction:
+    """`h`, if it is one; TypeError otherwise."""
+    if not isinstance(h, ScalarFunction):
+        raise TypeError(f"{operation}: h must be a ScalarFunction, as tanh of this package, got {type(h).__name__}")
+    return h
+
+
+def value(h: ScalarFunction, x: Array) -> Array:
+    """`h.h(x)`, for a loop over layers that lets results underflow once for all of them."""
+    return _entrywise(h._h, x, h.name, "")
+
+
+def slope(h: ScalarFunction, x: Array) -> Array:
+    """`h.dh(x)`, as `value`."""
+    return _entrywise(h._derivative, x, h.name, ".derivative")
+
+
+def _entrywise(formula: Formula, x: Array, name: str, suffix: str) -> Array:
+    result = formula(x)
+    if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
+        return result if result is not x else x.copy()
+    result = np.asarray(result)
+    if result.shape != x.shape:
+        raise ValueError(f"{name}{suffix}: expected a result of the argument's shape {x.shape}, got {result.shape}")
+    return result.astype(x.dtype, casting="same_kind", copy=np.may_share_memory(result, x))
+
+
+def built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
+    """One of this file's own functions, which may be asked block by block, and from several threads."""
+    return ScalarFunction(name, partial(_in_blocks, h), partial(_in_blocks, derivative))
+
+
+def _in_blocks(formula: Formula, x: Array) -> Any:
+    if x.size <= BLOCK:
+        return formula(x) if x.ndim else formula(x[None])[0]
+    result = fresh(x.shape, x.dtype)
+    flat, into = x.reshape(-1), result.reshape(-1)
+
+    def work(blocks: Sequence[slice]) -> None:
+        for block in blocks:
+            if isinstance(formula, np.ufunc):
+                formula(flat[block], out=into[block])
+            else:
+                into[block] = formula(flat[block])
+
+    in_blocks(work, x.size, passes=4)
+    return result
