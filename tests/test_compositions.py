@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import backprop_properties.compositions as compositions
+from backprop_properties import chains
+from backprop_properties.chains import MODERATE, draw_chain, forwards
 from backprop_properties.claims import Violation, judge
-from backprop_properties.compositions import CHAIN_LAWS, draw_chain, multiply
+from backprop_properties.compositions import CHAIN_LAWS, multiply
 from backprop_reference import OPERATIONS, Diagonal, backpropagation, softmax
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -43,9 +44,7 @@ def test_compositions_reach_every_slide_of_vectors():
     chains = [draw_chain(rng, np.ones(3), [1, 1, 1, 0]) for _ in range(150)]
     drawn = {int(step.operation.slide.split()[0]) for chain in chains for step in chain}
     assert drawn == set(range(1, 17))
-    assert all(
-        np.all(np.abs(u) <= compositions.MODERATE) for chain in chains for u in compositions.forwards(chain, np.ones(3))
-    )
+    assert all(np.all(np.abs(u) <= MODERATE) for chain in chains for u in forwards(chain, np.ones(3)))
 
 
 # ── Wrong rules ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +130,7 @@ def test_every_law_has_wrong_rules():
 def test_a_wrong_operation_is_rejected(monkeypatch):
     """A softmax that forgets its rank-one path, in whatever composition it stands."""
     wrong = replace(OPERATIONS["softmax"], jacobian=lambda x: (Diagonal(softmax(x) * (1 - softmax(x))),))
-    monkeypatch.setattr(compositions, "OPERATIONS", {**OPERATIONS, "softmax": wrong})
+    monkeypatch.setattr(chains, "OPERATIONS", {**OPERATIONS, "softmax": wrong})
     claims = (claim for seed in range(20) for claim in CHAIN_LAWS["vector_chain_rule"](seed))
     with pytest.raises(Violation, match="softmax by x"):
         list(map(lambda claim: judge(claim, np.float64), claims))
