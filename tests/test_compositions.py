@@ -3,11 +3,13 @@
 from dataclasses import replace
 from functools import reduce
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backprop_oracle.rounding import Precision, traced
 from backprop_properties import chains
 from backprop_properties.chains import MODERATE, draw_chain, forwards
 from backprop_properties.claims import Violation, judge
@@ -134,3 +136,17 @@ def test_a_wrong_operation_is_rejected(monkeypatch):
     claims = (claim for seed in range(20) for claim in CHAIN_LAWS["vector_chain_rule"](seed))
     with pytest.raises(Violation, match="softmax by x"):
         list(map(lambda claim: judge(claim, np.float64), claims))
+
+
+def test_a_product_of_square_matrices_keeps_what_its_operands_bring():
+    """An entry without errors of its own still sums over others': once the bound forgot them, of equal shapes."""
+    a, error, b = np.diag([1.0, 2.0]), np.diag([1e-3, 1e-3]), np.array([[0.0, 0.0], [3.0, 4.0]])
+    exact = Precision(0.0, 0.0, 1e300)
+    _, bound = traced(jnp.matmul, a, b)(exact, [a, b], [error, np.zeros((2, 2))])
+    assert np.allclose(bound, [[0, 0], [3e-3, 4e-3]])
+
+
+def test_a_zero_of_zeros_leaves_no_doubt_and_one_that_underflowed_does():
+    judged, x = Precision(0.0, 1e-30, 1e300), np.array([0.0, 1e-200])
+    _, bound = traced(jnp.multiply, x, x)(judged, [x, x], [np.zeros(2)] * 2)
+    assert bound.tolist() == [0.0, 1e-30]
