@@ -2,8 +2,8 @@
 
 Frameworks in one process slow each other two to three times through their pools of threads. A slice is one call that
 is not counted, which wakes the threads and fills the caches, and then as many as fit the time; a result is dropped
-before the next call. What is kept of a slice is its median, and of a cell the median over the rounds, of which a slow
-cell has fewer.
+before the next call, and the next contender waits until the threads of this one rest. What is kept of a slice is its
+median, and of a cell the median over the rounds, of which a slow cell has fewer.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ from .contenders import REFERENCE, Contender, leaves
 BUDGET = 3.0  # seconds for the turns of a cell: after that no new round begins
 PATIENCE = 120.0  # seconds for one answer
 M_MMAP_THRESHOLD = -3  # of malloc.h: larger blocks come from the system, and go back to it when they are freed
-PAUSE = 0.03  # between two slices: OpenBLAS's threads look for work during 2²⁶ clock cycles before they sleep
+REST = 0.01  # seconds: a worker is at rest when its threads compute for less than a tenth of so long
 
 
 class Failed(Exception):
@@ -52,7 +52,9 @@ def serve(pipe: Connection, contender: Contender) -> None:
                 case "prepare", cell:
                     call = None  # and its arrays with it
                     call = makers[cell.kind](*map(array, inputs(cell)))
-                    pipe.send(results(cell, call()))
+                    found = results(cell, call())
+                    settle()
+                    pipe.send(found)
                 case "weigh", cell:
                     with suppress(OSError, AttributeError):
                         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 17)
@@ -99,7 +101,16 @@ def timed(call: Any, seconds: float) -> float:
         call()
         durations.append(time.perf_counter() - started)
     gc.enable()
+    settle()
     return median(durations)
+
+
+def settle() -> None:
+    """Waits until this process's threads rest: OpenBLAS's look for work a tenth of a second, on another's core."""
+    until, before = time.perf_counter() + 1, 0.0
+    while time.process_time() - before > REST / 10 and time.perf_counter() < until:
+        before = time.process_time()
+        time.sleep(REST)
 
 
 def peak_bytes(call: Any) -> int | None:
@@ -213,7 +224,6 @@ class Workers:
             first = turn % len(able)
             for worker in able[first:] + able[:first]:
                 if worker.name not in found.problems:
-                    time.sleep(PAUSE)
                     worker.tell("run", seconds)
                     duration = self._answer(found, worker)
                     found.rounds.setdefault(worker.name, []).extend([] if duration is None else [duration])
