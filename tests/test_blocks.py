@@ -5,7 +5,20 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from backprop_reference import OPERATIONS, blocks, exp, gelu, softmax, softmax_cross_entropy_vjp, softmax_vjp, tanh
+from backprop_reference import (
+    OPERATIONS,
+    Layer,
+    activation,
+    activation_vjp,
+    backpropagation,
+    blocks,
+    exp,
+    gelu,
+    softmax,
+    softmax_cross_entropy_vjp,
+    softmax_vjp,
+    tanh,
+)
 from backprop_reference.errorfree import product, sum_of_outer_products
 
 DRAW = np.random.default_rng(0)
@@ -48,12 +61,11 @@ def test_every_row_is_in_one_block(monkeypatch):
     for cores in (1, 2, 7):
         monkeypatch.setattr(blocks, "CORES", cores)
         monkeypatch.setattr(blocks, "MANY", 1)
-        for length, width in [(0, 5), (1, 1), (1, 10**6), (12_289, 1), (200_000, 1), (1000, 1000), (5, 10**5)]:
+        for length, width in [(0, 5), (1, 1), (1, 10**6), (49_153, 1), (200_000, 1), (1000, 1000), (5, 10**5)]:
             seen = np.zeros(length, int)
 
-            def work(parts, seen=seen):
-                for part in parts:
-                    seen[part] += 1
+            def work(block, seen=seen):
+                seen[block] += 1
 
             blocks.in_blocks(work, length, width)
             assert (seen == 1).all()
@@ -63,8 +75,8 @@ def test_an_error_in_a_thread_is_raised(monkeypatch):
     monkeypatch.setattr(blocks, "CORES", 2)
     monkeypatch.setattr(blocks, "MANY", 1)
 
-    def work(parts):
-        if parts[-1].stop == 10**6:
+    def work(block):
+        if block.stop == 10**6:
             raise ZeroDivisionError("in the last share")
 
     with pytest.raises(ZeroDivisionError, match="last share"):
@@ -111,9 +123,19 @@ def test_outer_products_in_blocks():
 
 
 def test_large_arrays_of_any_shape():
-    x = DRAW.normal(size=(3, 50, 200))
+    x = DRAW.normal(size=(3, 50, 400))
     np.testing.assert_array_equal(gelu(x), gelu(x.ravel()).reshape(x.shape))
     np.testing.assert_array_equal(tanh(x.T), tanh(x).T)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("h", [tanh, gelu], ids=lambda h: h.name)
+def test_a_network_in_blocks_is_its_layers_one_by_one(h, dtype):
+    W, b, x, y = (DRAW.normal(size=size).astype(dtype) for size in ((30, 4), 30, (2000, 4), (2000, 30)))
+    got = backpropagation([Layer(W, b, h)], x, y, OPERATIONS["squared_error"])
+    delta, _ = OPERATIONS["squared_error"].vjp(np.ones(2000, dtype), activation(h, W, x, b), y)
+    dW, dx, db = activation_vjp(delta, h, W, x, b)
+    assert [a.tobytes() for a in (*got.layers[0], got.dx)] == [a.tobytes() for a in (dW, db, dx)]
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,19 @@ def test_a_softmax_of_both_ends_of_the_range_comes_without_warnings(dtype):
     assert softmax_vjp(x / largest, x)[0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(7,), (50, 9), (40, 100)], ids=str)
+def test_powers_of_two_pass_through_softmax_vjp(dtype, shape):
+    """Cotangents in the middle of the range are not scaled, others are: the digits are the same."""
+    draw = np.random.default_rng(0)
+    x, delta = draw.normal(size=(2, *shape)).astype(dtype)
+    delta[0] = 0
+    far = dtype(2.0 ** (np.finfo(dtype).maxexp // 2))
+    got = backprop_reference.softmax_vjp(delta, x)[0]
+    for scale in (far, 1 / far):
+        np.testing.assert_array_equal(backprop_reference.softmax_vjp(scale * delta, x)[0] / scale, got)
+
+
 def test_empty_arrays_are_arrays():
     assert matvec(np.ones((2, 0)), []).tolist() == [0, 0]
     assert [d.shape for d in matvec_vjp([1.0, 1.0], np.ones((2, 0)), [])] == [(2, 0), (0,)]
@@ -536,6 +549,19 @@ ABSOLUTE_ERROR = Operation(
         np.asarray(delta)[..., None] * np.sign(y - x),
     ),
 )
+
+
+@pytest.mark.parametrize("batch", [(), (3,)], ids=str)
+def test_a_scalar_function_may_return_an_array_that_it_keeps(batch):
+    """What is computed in place is never the user's."""
+    ones, twos = np.ones((*batch, 2)), np.full((*batch, 2), 2.0)
+    h = ScalarFunction("kept", lambda x: ones, lambda x: twos)
+    layers = [Layer(np.eye(2), np.zeros(2), h)] * 2
+    first = backpropagation(layers, np.ones((*batch, 2)), np.ones((*batch, 2)), OPERATIONS["softmax_cross_entropy"])
+    again = backpropagation(layers, np.ones((*batch, 2)), np.ones((*batch, 2)), OPERATIONS["softmax_cross_entropy"])
+    assert first.dx.tobytes() == again.dx.tobytes()
+    assert (ones == 1).all()
+    assert (twos == 2).all()
 
 
 def test_a_loss_of_ones_own_works_in_backpropagation():

@@ -1,14 +1,15 @@
 """The few tricks that buy the last digits, each named by the rounding error it removes."""
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from .arguments import Array, rows
-from .blocks import BLOCK, PAGE, fresh, in_blocks
-from .special import exponential
+from .blocks import BLOCK, in_blocks
+from .special import exponential, maximum
+
+Index = Any  # an integer, or an array of one for each column
 
 
 def difference(a: Array, b: Array) -> tuple[Array, Array]:
@@ -27,35 +28,47 @@ def difference(a: Array, b: Array) -> tuple[Array, Array]:
     return d, np.where(np.isfinite(lost), lost, 0)
 
 
-Index = tuple[Any, ...]
+def flat(a: Array) -> Array:
+    """The entries in the order of memory, a view: `a` has no gaps.
+
+    >>> flat(np.array([[1, 2], [3, 4]]).T)
+    array([1, 2, 3, 4])
+    """
+    return a if a.ndim == 1 else a.ravel("K")
 
 
 def largest(x: Array) -> Index:
-    """The index `k` of each column's largest entry: `x[k]` is that entry.
+    """Where each column's largest entry is: `flat(x)[k]` is that entry.
 
     >>> x = np.array([[1.0, 7.0], [5.0, 2.0]])
-    >>> x[largest(x)]
-    array([5., 7.])
+    >>> flat(x)[largest(x)], flat(x.T)[largest(x.T)]
+    (array([5., 7.]), array([7., 5.]))
     """
-    return (x.argmax(0), *(np.arange(size) for size in x.shape[1:]))
+    if x.ndim == 1:
+        return x.argmax()
+    n, batch = x.shape
+    columns = np.arange(batch)
+    return x.argmax(0) * batch + columns if x.flags.c_contiguous else x.argmax(0) + columns * n
 
 
 def split_off(a: Array, k: Index) -> tuple[Array, Array]:
     """`a_k` and `Σ_{i≠k} a_i` down the columns; `Σ a − a_k` would cancel where `a_k` is almost everything.
 
-    >>> a_k, others = split_off(np.array([1.0, 1e-20]), (0,))
+    >>> a_k, others = split_off(np.array([1.0, 1e-20]), 0)
     >>> float(a_k), float(others)
     (1.0, 1e-20)
     """
-    a_k, a[k] = a[k], 0
-    others: Array = a.sum(0)
-    a[k] = a_k
+    entries = flat(a)
+    a_k, entries[k] = entries[k], 0
+    others: Array = np.add.reduce(a)
+    entries[k] = a_k
     return a_k, others
 
 
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
 # same way, a chain of k loses up to k / 4 ULP; `W x` of a vector is many chains, `δ W` of one is a few.
 DOT, VECTOR, MATRIX, WIDE = 1024, 128, 32, 32
+OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
 
 
 def product(a: Array, b: Array) -> Array:
@@ -73,23 +86,20 @@ def product(a: Array, b: Array) -> Array:
     m = prod(a.shape[:-1])
     vector = m == 1 or p == 1
     if k <= MATRIX or min(m, p) > WIDE or (vector and k <= VECTOR):
-        if m * p * a.itemsize < PAGE:
-            return a @ b
-        return np.matmul(a, b, out=fresh((*a.shape[:-1], p), np.result_type(a, b)))
+        return a @ b
     left = a.reshape(m, k)
     if m == 1 and b.T.flags.c_contiguous:
         return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
     block = VECTOR if vector else MATRIX
-    if k // block * m * p <= 8 * BLOCK:
+    if k // block * m * p <= 2 * BLOCK:
         return _in_pairs(left, b, block).reshape(*a.shape[:-1], p)
     result = np.empty((m, p), np.result_type(a, b))
 
-    def work(parts: Sequence[slice]) -> None:
-        for part in parts:
-            i, j = (slice(None), part) if m < p else (part, slice(None))
-            result[i, j] = _in_pairs(left[i], b[:, j], block)
+    def work(part: slice) -> None:
+        i, j = (slice(None), part) if m < p else (part, slice(None))
+        result[i, j] = _in_pairs(left[i], b[:, j], block)
 
-    in_blocks(work, max(m, p), k // block * min(m, p) // 8, passes=16)
+    in_blocks(work, max(m, p), k // block * min(m, p) // 2, passes=4)
     return result.reshape(*a.shape[:-1], p)
 
 
@@ -141,13 +151,12 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
         if len(delta) != 1:
             return product(delta.T, x)
         delta, x = delta[0], x[0]
-    if len(delta) * len(x) <= BLOCK:
+    if delta.nbytes * len(x) <= OUTER:
         return delta[:, None].dot(x[None])
-    result = fresh((len(delta), len(x)), np.result_type(delta, x))
+    result = np.empty((len(delta), len(x)), np.result_type(delta, x))
 
-    def work(parts: Sequence[slice]) -> None:
-        share = slice(parts[0].start, parts[-1].stop)
-        np.multiply(delta[share, None], x, out=result[share])
+    def work(part: slice) -> None:
+        np.multiply(delta[part, None], x, out=result[part])
 
     with np.errstate():  # gives NumPy's buffers their size back
         np.setbufsize(128)  # entries: with more, x and δ are copied into them first, which takes three times as long
@@ -155,22 +164,22 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
     return result
 
 
-def centre(delta: Array, w: Array, k: Index, one: Any, d: Array) -> None:
-    """`δ ← δ − μ`, in place, for `μ = Σ_j s_j δ_j` with `s_k = max s`: right to a few ULP of `Σ_j s_j |δ_i − δ_j|`.
+def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> None:
+    """`δ − μ` for `μ = Σ_j s_j δ_j` with `s_k = max s`: right to a few ULP of `Σ_j s_j |δ_i − δ_j|`.
 
     `w = one · s`, so that where `s` is subnormal `w` is not; `d` is a buffer. The mean is that of `δ − δ_k`, so a
-    constant `δ` becomes exact zeros. Rounded, it is no farther from `μ` than any `δ_i` is: they are floats too.
+    constant `δ` gives exact zeros. Rounded, it is no farther from `μ` than any `δ_i` is: they are floats too.
 
     >>> delta = np.array([1e9, 1e9])
-    >>> centre(delta, np.array([0.3, 0.7]), (1,), 1.0, np.empty(2))
+    >>> centre(delta, np.array([0.3, 0.7]), 1, 1.0, np.empty(2), out=delta)
     >>> delta
     array([0., 0.])
     """
     with np.errstate(invalid="ignore"):
-        delta_k = delta[k]
-        np.subtract(delta_k, delta, out=d)
-        delta -= delta_k - np.multiply(w, d, out=d).sum(0) / one
-        delta -= np.multiply(w, delta, out=d).sum(0) / one  # the rounding of the mean itself
+        delta_k = flat(delta)[k]
+        np.subtract(delta, delta_k, out=d)
+        np.subtract(delta, delta_k + np.add.reduce(np.multiply(w, d, out=d)) / one, out=out)
+        out -= np.add.reduce(np.multiply(w, out, out=d)) / one  # the rounding of the mean itself
 
 
 def exponentials(x: Array, x_k: Array, f: Array) -> bool:
@@ -186,7 +195,8 @@ def exponentials(x: Array, x_k: Array, f: Array) -> bool:
     True
     """
     edge = 600 if x.dtype == np.float64 else 60
-    if -edge < x.min(initial=0) and x_k.max(initial=0) < edge:
+    entries = flat(x)
+    if -edge < entries[entries.argmin()] and maximum(x_k) < edge:
         exponential(x, f)
         return True
     d, lost = difference(x, x_k)

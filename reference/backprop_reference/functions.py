@@ -71,8 +71,8 @@ identity = built_in("identity", np.positive, _one)
 
 
 def _tanh_derivative(x: Array) -> Any:
-    """1 - tanh² x = 4 / (2 + e²ˣ + e⁻²ˣ): nothing cancels."""
-    return bell(np.abs(double(x)), 2, 4)
+    """1 - tanh² x = 1 / cosh² x: nothing cancels."""
+    return bell(x, 1)
 
 
 def _sigmoid(x: Array) -> Any:
@@ -84,8 +84,8 @@ def _sigmoid(x: Array) -> Any:
 
 
 def _sigmoid_derivative(x: Array) -> Any:
-    """s(1 - s) = 1 / (2 + eˣ + e⁻ˣ): nothing cancels."""
-    return bell(np.abs(x), 1, 1)
+    """s(1 - s) = ¼ / cosh² ½x: nothing cancels."""
+    return bell(0.5 * x, 0.25)
 
 
 tanh = built_in("tanh", np.tanh, _tanh_derivative)

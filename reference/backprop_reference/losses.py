@@ -11,10 +11,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .blocks import fresh, in_blocks, scratch
-from .errorfree import Index, centre, exponentials, largest, product, split_off, sum_of_outer_products, sum_of_rows
+from .blocks import in_blocks
+from .errorfree import (
+    Index,
+    centre,
+    exponentials,
+    flat,
+    largest,
+    product,
+    split_off,
+    sum_of_outer_products,
+    sum_of_rows,
+)
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
+from .special import maximum
 
 # ── Squared error: u = Σ (x − y)² ───────────────────────────────────────────────────────────────────────────────────
 
@@ -119,27 +130,21 @@ def _down_columns(
     x = arguments[0]
     if x.ndim == 1:
         return formula(*results, *(np.empty_like(x) for _ in range(spare)), *arguments)
-    n, to = x.shape[-1], len(results)
-    wholes = [rows(a) if a.ndim == x.ndim else a.reshape(-1) for a in (*results, *arguments)]
+    n = x.shape[-1]
+    to, given = ([rows(a) if a.ndim == x.ndim else a.reshape(-1) for a in arrays] for arrays in (results, arguments))
 
-    def work(blocks: Sequence[slice]) -> None:
-        width = blocks[0].stop - blocks[0].start
-        shapes = [(n, width) if n < FEW else (width, n)] * spare
-        shapes += [(*a.shape[1:], width) for a in wholes] if n < FEW else []
-        buffers = scratch(shapes, x.dtype)
-        spares, copies = buffers[:spare], buffers[spare:]
-        for block in blocks:
-            size = block.stop - block.start
-            between = [a[:, :size] if n < FEW else a[:size].T for a in spares]
-            columns = [a[..., :size] for a in copies] or [a[block].T for a in wholes]
-            for a, column in zip(wholes[to:], columns[to:] if n < FEW else (), strict=False):
-                column[...] = a[block].T
-            formula(*columns[:to], *between, *columns[to:])
-            for a, column in zip(wholes[:to], columns if n < FEW else (), strict=False):
+    def work(block: slice) -> None:
+        columns = [a[block].T for a in to]
+        inputs = [a[block].T for a in given]
+        if n < FEW:
+            columns, inputs = [np.empty(a.shape, a.dtype) for a in columns], [np.ascontiguousarray(a) for a in inputs]
+        formula(*columns, *(np.empty_like(inputs[0]) for _ in range(spare)), *inputs)
+        if n < FEW:
+            for a, column in zip(to, columns, strict=True):
                 a[block] = column.T
 
-    width = -(-n // (4 if n < FEW else 16))  # long calls: between them threads wait for each other
-    return in_blocks(work, len(wholes[0]), width, passes=16 * n // width) if wholes[0].size else None
+    width = n if n < FEW else -(-n // 4)
+    return in_blocks(work, len(to[0]), width, passes=16 * n // width) if x.size else None
 
 
 def _parts(x: Array, f: Array) -> tuple[bool, Index, Array, Array]:
@@ -149,7 +154,7 @@ def _parts(x: Array, f: Array) -> tuple[bool, Index, Array, Array]:
     `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
-    small = exponentials(x, x[k], f)
+    small = exponentials(x, flat(x)[k], f)
     return small, k, *split_off(f, k)
 
 
@@ -163,7 +168,7 @@ def softmax(x: ArrayLike) -> Array:
     array([0.5, 0.5, 0. ])
     """
     (x,) = SOFTMAX.batched(x)
-    u = fresh(x.shape, x.dtype)
+    u = np.empty_like(x)
     _down_columns(_softmax, [u], [x])
     return u
 
@@ -198,26 +203,36 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
     (array([ 0.25, -0.25]),)
     """
     delta, x = SOFTMAX.pulled_back(delta, x)
-    dx = fresh(x.shape, x.dtype)
+    dx = np.empty_like(x)
     _down_columns(_softmax_vjp, [dx], [x, delta], spare=2)
     return (dx,)
 
 
-def _units(delta: Array) -> tuple[Array, Array]:
-    """Powers of two: `one` lifts a probability above the subnormals, `half` keeps `one · δ` of each column in range."""
-    info, t = np.finfo(delta.dtype), delta.dtype.type
-    one = t(2.0 ** (info.nmant + 1))
-    return one, np.where(np.maximum(delta.max(0), -delta.min(0)) > info.max / one, t(0.5) / one, t(0.5))
-
-
 def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
     _, k, f_k, others = _parts(x, w)
-    one, half = _units(delta)
-    w *= one / (f_k + others)  # s, out of the reach of the subnormals: there each would lose half of itself
-    np.multiply(delta, half, out=dx)  # halves: the difference of two huge cotangents must not overflow
-    centre(dx, w, k, one, d)
+    one, half = _units(w, f_k + others, delta)
+    w *= one / (f_k + others)
+    if half is not None:
+        delta = np.multiply(delta, half, out=dx)
+    centre(delta, w, k, one, d, out=dx)
     dx *= w
-    dx /= one * half
+    if half is not None:
+        dx /= one * half
+
+
+def _units(f: Array, g: Array, delta: Array) -> tuple[Array, Array | None]:
+    """Powers of two: `one` lifts a probability `f / g` above the subnormals, `half` keeps `one · δ` in range.
+
+    1 and nothing, if no product of a probability and a difference of cotangents can come near the range's ends.
+    """
+    info, t = np.finfo(delta.dtype), delta.dtype.type
+    top = np.maximum(np.maximum.reduce(delta), -np.minimum.reduce(delta))
+    low, tiny = t(2.0 ** (info.minexp // 6)), t(2.0 ** (info.minexp // 3))
+    entries = flat(f)
+    if entries[entries.argmin()] > tiny * maximum(g) and ((top == 0) | ((low < top) & (top < 1 / tiny))).all():
+        return t(1), None
+    one = t(2.0 ** (info.nmant + 1))
+    return one, np.where(top > info.max / one, t(0.5) / one, t(0.5))
 
 
 # ── Softmax with cross-entropy: u = L_SCE(x, y) = −sum(y ⊙ log s(x)) ────────────────────────────────────────────────
@@ -232,10 +247,10 @@ def _minus_log_softmax(cost: Array, x: Array, small: bool, k: Index, f_k: Array,
     """
     extra = np.log1p(others / f_k)
     if small:
-        np.subtract(x[k], x, out=cost)
+        np.subtract(flat(x)[k], x, out=cost)
         cost += extra
         return 1.0
-    np.subtract(x[k] / 2, x / 2, out=cost)
+    np.subtract(flat(x)[k] / 2, x / 2, out=cost)
     cost += extra / 2
     return 2.0
 
@@ -246,7 +261,7 @@ def _slope(f: Array, y: Array, k: Index, f_k: Array, others: Array, y_k: Array, 
     f /= g
     f *= y_k + y_others
     f -= y
-    f[k] = f_k / g * y_others - y_k * (others / g)
+    flat(f)[k] = f_k / g * y_others - y_k * (others / g)
 
 
 def softmax_cross_entropy(x: ArrayLike, y: ArrayLike) -> Array:
@@ -278,8 +293,9 @@ def _weighted(u: Array, cost: Array, y: Array, unit: float) -> None:
     if unit > 1:
         np.copyto(cost, 0, where=(cost == np.inf) & (y == 0))
     cost *= y
-    cost.sum(0, out=u)
-    u *= unit
+    np.add.reduce(cost, out=u)
+    if unit > 1:
+        u *= unit
 
 
 def softmax_cross_entropy_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
@@ -307,7 +323,7 @@ def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> t
 
 def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
     """The same of arrays that have been checked."""
-    dx, dy = fresh(x.shape, x.dtype), fresh(x.shape, x.dtype)
+    dx, dy = np.empty_like(x), np.empty_like(x)
     _down_columns(_cross_entropy_vjp, [dx, dy], [x, y, delta])
     return dx, dy
 
@@ -326,7 +342,7 @@ def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -
 
 def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
     """The loss and `∂u/∂x` in one go, of arrays that have been checked."""
-    u, dx = np.empty_like(x, shape=x.shape[:-1]), fresh(x.shape, x.dtype)
+    u, dx = np.empty_like(x, shape=x.shape[:-1]), np.empty_like(x)
     _down_columns(_cross_entropy_and_slope, [u, dx], [x, y], spare=1)
     return u[()], dx
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import cache
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from .errorfree import product, sum_of_outer_products, sum_of_rows
 from .jacobians import Row
 from .losses import CROSS_ENTROPY, cross_entropy, cross_entropy_and_slope, cross_entropy_vjp
 from .operation import Operation
-from .scalars import ScalarFunction, scalar_function, slope, value
+from .scalars import ScalarFunction, pull_back, scalar_function, slope, value
 
 # ── Two-layer network: h¹ = g(W¹x + b¹), h² = W²h¹ + b², L = L_SCE(h², y) ───────────────────────────────────────────
 
@@ -124,30 +124,35 @@ def _forward(
 
 
 def _slopes(functions: Sequence[ScalarFunction], z: Sequence[Array]) -> list[Array]:
-    """`gⁱ′(zⁱ)` of small layers: neighbours with one function in one call, which costs hardly more than a layer."""
+    """`gⁱ′(zⁱ)` of a single example: built-in neighbours in one call, which costs hardly more than a layer."""
     slopes: list[Array] = []
     for g, group in groupby(zip(functions, z, strict=True), key=itemgetter(0)):
         members = [z_i for _, z_i in group]
-        if len(members) == 1:
-            slopes.append(slope(g, members[0]))
+        if len(members) == 1 or not g.built_in:
+            slopes += [slope(g, z_i) for z_i in members]
             continue
-        joined = slope(g, np.concatenate([z_i.ravel() for z_i in members]))
-        ends = list(accumulate(z_i.size for z_i in members))
-        slopes += [joined[end - z_i.size : end].reshape(z_i.shape) for end, z_i in zip(ends, members, strict=True)]
+        joined = slope(g, np.concatenate(members))
+        ends = accumulate(map(len, members), initial=0)
+        slopes += [joined[i:j] for i, j in pairwise(ends)]
     return slopes
 
 
 def _backward(
     delta: Array, functions: Sequence[ScalarFunction], parameters: Sequence[Array], z: list[Array], h: list[Array]
 ) -> tuple[list[tuple[Array, Array]], Array]:
-    """Lines 8 to 12 of algorithm 1: from `∂L/∂hᴷ`, used up, to `(∂L/∂Wⁱ, ∂L/∂bⁱ)` for `i = 1 … K`, and `∂L/∂x`."""
+    """Lines 8 to 12 of algorithm 1: from `∂L/∂hᴷ` to `(∂L/∂Wⁱ, ∂L/∂bⁱ)` for `i = 1 … K`, and `∂L/∂x`.
+
+    `delta`, `z` and `h` are used up: a result takes the place of what is not needed any more.
+    """
     gradients = []
+    single = delta.ndim == 1
     with np.errstate(under="ignore"):
-        slopes = _slopes(functions, z) if sum(z_i.size for z_i in z) <= BLOCK else []
-        for i in reversed(range(len(functions))):
-            delta *= slopes[i] if slopes else slope(functions[i], z[i])
-            gradients.append((sum_of_outer_products(delta, h[i]), sum_of_rows(delta)))
-            delta = product(delta, parameters[2 * i])
+        slopes = _slopes(functions, z) if single and sum(map(len, z)) <= BLOCK else []
+        h.pop()
+        for g, W in zip(reversed(functions), reversed(parameters[::2]), strict=True):
+            delta = np.multiply(delta, slopes.pop(), out=delta) if slopes else pull_back(delta, g, z.pop())
+            gradients.append((sum_of_outer_products(delta, h.pop()), delta if single else sum_of_rows(delta)))
+            delta = product(delta, W)
     return gradients[::-1], delta
 
 

@@ -1,14 +1,13 @@
 """What a scalar function is: `h` and `h′`, applied to each entry of an array, in blocks where it is large."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .arguments import Array, as_floating
-from .blocks import BLOCK, fresh, in_blocks
+from .blocks import BLOCK, in_blocks
 
 Formula = Callable[[Array], Any]
 
@@ -39,11 +38,13 @@ class ScalarFunction:
     name: str
     _h: Formula
     _derivative: Formula
+    built_in: bool  # of this package: may be asked for parts of an array, and from several threads
 
     def __init__(self, name: str, h: Formula, derivative: Formula) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "_h", h)
         object.__setattr__(self, "_derivative", derivative)
+        object.__setattr__(self, "built_in", False)
 
     def __repr__(self) -> str:
         return f"ScalarFunction({self.name!r})"
@@ -74,43 +75,57 @@ def scalar_function(h: object, operation: str) -> ScalarFunction:
     return h
 
 
+def built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
+    """One of this package's own: its formulas are given an axis at least, and may return float64 for float32."""
+    function = ScalarFunction(name, h, derivative)
+    object.__setattr__(function, "built_in", True)
+    return function
+
+
 def value(h: ScalarFunction, x: Array) -> Array:
     """`h.h(x)`, for a loop over layers that lets results underflow once for all of them."""
-    return _entrywise(h._h, x, h.name, "")
+    return _entrywise(h, h._h, x, "")
 
 
 def slope(h: ScalarFunction, x: Array) -> Array:
     """`h.dh(x)`, as `value`."""
-    return _entrywise(h._derivative, x, h.name, ".derivative")
+    return _entrywise(h, h._derivative, x, ".derivative")
 
 
-def _entrywise(formula: Formula, x: Array, name: str, suffix: str) -> Array:
-    result = formula(x)
+def pull_back(delta: Array, h: ScalarFunction, z: Array) -> Array:
+    """`δ ⊙ h′(z)`, as `value`; it takes the place of `z`."""
+    if not h.built_in or z.size <= BLOCK:
+        return np.multiply(delta, slope(h, z), out=z)
+    flat, into = delta.reshape(-1), z.reshape(-1)
+
+    def work(block: slice) -> None:
+        np.multiply(flat[block], h._derivative(into[block]), out=into[block], dtype=z.dtype, casting="same_kind")
+
+    in_blocks(work, z.size, passes=4)
+    return z
+
+
+def _entrywise(h: ScalarFunction, formula: Formula, x: Array, suffix: str) -> Array:
+    if h.built_in and x.size > BLOCK:
+        return _in_blocks(formula, x)
+    result = formula(x) if x.ndim or not h.built_in else formula(x[None])[0]
     if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
         return result if result is not x else x.copy()
     result = np.asarray(result)
     if result.shape != x.shape:
-        raise ValueError(f"{name}{suffix}: expected a result of the argument's shape {x.shape}, got {result.shape}")
+        raise ValueError(f"{h.name}{suffix}: expected a result of the argument's shape {x.shape}, got {result.shape}")
     return result.astype(x.dtype, casting="same_kind", copy=np.may_share_memory(result, x))
 
 
-def built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
-    """One of this file's own functions, which may be asked block by block, and from several threads."""
-    return ScalarFunction(name, partial(_in_blocks, h), partial(_in_blocks, derivative))
-
-
-def _in_blocks(formula: Formula, x: Array) -> Any:
-    if x.size <= BLOCK:
-        return formula(x) if x.ndim else formula(x[None])[0]
-    result = fresh(x.shape, x.dtype)
+def _in_blocks(formula: Formula, x: Array) -> Array:
+    result = np.empty_like(x)
     flat, into = x.reshape(-1), result.reshape(-1)
 
-    def work(blocks: Sequence[slice]) -> None:
-        for block in blocks:
-            if isinstance(formula, np.ufunc):
-                formula(flat[block], out=into[block])
-            else:
-                into[block] = formula(flat[block])
+    def work(block: slice) -> None:
+        if isinstance(formula, np.ufunc):
+            formula(flat[block], out=into[block])
+        else:
+            into[block] = formula(flat[block])
 
     in_blocks(work, x.size, passes=4)
     return result
