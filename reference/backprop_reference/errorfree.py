@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .arguments import Array, rows
-from .blocks import BLOCK, in_blocks
-from .special import exponential, maximum
+from .blocks import in_blocks
+from .special import exponential, maximum, minimum
 
 Index = Any  # an integer, or an array of one for each column
 
@@ -69,6 +69,9 @@ def split_off(a: Array, k: Index) -> tuple[Array, Array]:
 # same way, a chain of k loses up to k / 4 ULP; `W x` of a vector is many chains, `δ W` of one is a few.
 DOT, VECTOR, MATRIX, WIDE = 1024, 128, 32, 32
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
+WHOLE = (
+    1 << 21
+)  # entries of the products of blocks, up to which one call is faster than one for each part of the result
 
 
 def product(a: Array, b: Array) -> Array:
@@ -91,7 +94,7 @@ def product(a: Array, b: Array) -> Array:
     if m == 1 and b.T.flags.c_contiguous:
         return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
     block = VECTOR if vector else MATRIX
-    if k // block * m * p <= 2 * BLOCK:
+    if k // block * m * p <= WHOLE:
         return _in_pairs(left, b, block).reshape(*a.shape[:-1], p)
     result = np.empty((m, p), np.result_type(a, b))
 
@@ -101,6 +104,17 @@ def product(a: Array, b: Array) -> Array:
 
     in_blocks(work, max(m, p), k // block * min(m, p) // 2, passes=4)
     return result.reshape(*a.shape[:-1], p)
+
+
+def preactivation(W: Array, x: Array, b: Array) -> Array:
+    """`W x + b` of a batch, `x (…,n)`: in one new array.
+
+    >>> preactivation(np.array([[1.0, 2.0]]), np.array([3.0, 4.0]), np.array([0.5]))
+    array([11.5])
+    """
+    u = product(x, W.T)
+    u += b
+    return u
 
 
 def _in_pairs(a: Array, b: Array, block: int) -> Array:
@@ -195,8 +209,7 @@ def exponentials(x: Array, x_k: Array, f: Array) -> bool:
     True
     """
     edge = 600 if x.dtype == np.float64 else 60
-    entries = flat(x)
-    if -edge < entries[entries.argmin()] and maximum(x_k) < edge:
+    if -edge < minimum(x) and maximum(x_k) < edge:
         exponential(x, f)
         return True
     d, lost = difference(x, x_k)

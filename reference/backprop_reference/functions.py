@@ -21,6 +21,7 @@ import numpy as np
 from backprop_reference.arguments import Array
 from backprop_reference.scalars import ScalarFunction, built_in
 from backprop_reference.special import (
+    NEAR,
     bell,
     double,
     exp_of_minus_half_square,
@@ -150,13 +151,12 @@ softplus = built_in("softplus", _softplus, _softplus_derivative)
 
 def _silu(x: Array) -> Any:
     """x s(x), s the sigmoid."""
-    x = np.maximum(x, -800)
     w, f = split_exponent(x)
     e = exponential(-w)
     e += 1
-    np.divide(x, e, out=e)
-    e *= f
-    return e
+    if f is NEAR:
+        return np.divide(x, e, out=e)
+    return np.maximum(x, -800) / e * f
 
 
 def _silu_derivative(x: Array) -> Any:

@@ -18,6 +18,7 @@ from .errorfree import (
     exponentials,
     flat,
     largest,
+    preactivation,
     product,
     split_off,
     sum_of_outer_products,
@@ -25,7 +26,7 @@ from .errorfree import (
 )
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
-from .special import maximum
+from .special import maximum, minimum
 
 # ── Squared error: u = Σ (x − y)² ───────────────────────────────────────────────────────────────────────────────────
 
@@ -228,8 +229,7 @@ def _units(f: Array, g: Array, delta: Array) -> tuple[Array, Array | None]:
     info, t = np.finfo(delta.dtype), delta.dtype.type
     top = np.maximum(np.maximum.reduce(delta), -np.minimum.reduce(delta))
     low, tiny = t(2.0 ** (info.minexp // 6)), t(2.0 ** (info.minexp // 3))
-    entries = flat(f)
-    if entries[entries.argmin()] > tiny * maximum(g) and ((top == 0) | ((low < top) & (top < 1 / tiny))).all():
+    if minimum(f) > tiny * maximum(g) and ((top == 0) | ((low < top) & (top < 1 / tiny))).all():
         return t(1), None
     one = t(2.0 ** (info.nmant + 1))
     return one, np.where(top > info.max / one, t(0.5) / one, t(0.5))
@@ -379,7 +379,7 @@ def logistic_regression(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) 
     0.6931471805599453
     """
     W, x, b, y = LOGISTIC_REGRESSION.batched(W, x, b, y)
-    return cross_entropy(product(x, W.T) + b, y)
+    return cross_entropy(preactivation(W, x, b), y)
 
 
 def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) -> tuple[Row, Row, Row, Row]:
@@ -391,7 +391,7 @@ def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: Ar
     ((1, 2, 1), array([-0.5,  0.5]))
     """
     W, x, b, y = LOGISTIC_REGRESSION.single(W, x, b, y)
-    J_u, J_y = softmax_cross_entropy_jacobian(product(x, W.T) + b, y)
+    J_u, J_y = softmax_cross_entropy_jacobian(preactivation(W, x, b), y)
     delta = J_u.v
     return Row(np.outer(delta, x)), Row(product(delta, W)), J_u, J_y
 
@@ -406,5 +406,5 @@ def logistic_regression_vjp(
     (array([0.]), array([-0.5,  0.5]))
     """
     delta, W, x, b, y = LOGISTIC_REGRESSION.pulled_back(delta, W, x, b, y)
-    delta, dy = cross_entropy_vjp(delta, product(x, W.T) + b, y)
+    delta, dy = cross_entropy_vjp(delta, preactivation(W, x, b), y)
     return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta), dy

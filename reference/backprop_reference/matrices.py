@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature
-from .errorfree import product, sum_of_outer_products, sum_of_rows
+from .errorfree import preactivation, product, sum_of_outer_products, sum_of_rows
 from .jacobians import BlockRow, Dense, Diagonal, ScaledIdentity
 from .scalars import ScalarFunction, scalar_function
 
@@ -64,7 +64,7 @@ def affine(W: ArrayLike, x: ArrayLike, b: ArrayLike) -> Array:
     array([21.5, 42.5])
     """
     W, x, b = AFFINE.batched(W, x, b)
-    return product(x, W.T) + b
+    return preactivation(W, x, b)
 
 
 def affine_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tuple[BlockRow, Dense, ScaledIdentity]:
@@ -105,7 +105,7 @@ def activation(h: ScalarFunction, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> A
     array([21.5,  0. ])
     """
     W, x, b = ACTIVATION.batched(W, x, b)
-    return scalar_function(h, "activation").h(product(x, W.T) + b)
+    return scalar_function(h, "activation").h(preactivation(W, x, b))
 
 
 def activation_jacobian(
@@ -120,7 +120,7 @@ def activation_jacobian(
     (array([[43., 86.]]), array([[43.]]))
     """
     W, x, b = ACTIVATION.single(W, x, b)
-    slope = scalar_function(h, "activation").dh(product(x, W.T) + b)
+    slope = scalar_function(h, "activation").dh(preactivation(W, x, b))
     return BlockRow(slope, x), Dense(slope[:, None] * W), Diagonal(slope)
 
 
@@ -134,5 +134,5 @@ def activation_vjp(
     (array([[ 43., 430.]]), array([43., 86.]), array([43.]))
     """
     delta, W, x, b = ACTIVATION.pulled_back(delta, W, x, b)
-    delta = delta * scalar_function(h, "activation").dh(product(x, W.T) + b)
+    delta = scalar_function(h, "activation").pull_back(delta, preactivation(W, x, b))
     return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature
 from .blocks import BLOCK
-from .errorfree import product, sum_of_outer_products, sum_of_rows
+from .errorfree import preactivation, product, sum_of_outer_products, sum_of_rows
 from .jacobians import Row
 from .losses import CROSS_ENTROPY, cross_entropy, cross_entropy_and_slope, cross_entropy_vjp
 from .operation import Operation
@@ -36,8 +36,8 @@ def two_layer_network(
     0.6931471805599453
     """
     W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.batched(W1, b1, W2, b2, x, y)
-    h1 = scalar_function(g, "two_layer_network").h(product(x, W1.T) + b1)
-    return cross_entropy(product(h1, W2.T) + b2, y)
+    h1 = scalar_function(g, "two_layer_network").h(preactivation(W1, x, b1))
+    return cross_entropy(preactivation(W2, h1, b2), y)
 
 
 def two_layer_network_jacobian(
@@ -74,11 +74,11 @@ def two_layer_network_vjp(
     (array([-0.5,  0.5]), array([0.5]), array([0.5]))
     """
     delta, W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.pulled_back(delta, W1, b1, W2, b2, x, y)
-    z1 = product(x, W1.T) + b1
+    z1 = preactivation(W1, x, b1)
     h1 = scalar_function(g, "two_layer_network").h(z1)
-    delta, dy = cross_entropy_vjp(delta, product(h1, W2.T) + b2, y)
+    delta, dy = cross_entropy_vjp(delta, preactivation(W2, h1, b2), y)
     db2, dW2 = sum_of_rows(delta), sum_of_outer_products(delta, h1)
-    delta = product(delta, W2) * g.dh(z1)
+    delta = g.pull_back(product(delta, W2), z1)
     db1, dW1 = sum_of_rows(delta), sum_of_outer_products(delta, x)
     return dW1, db1, dW2, db2, product(delta, W1), dy
 
@@ -117,8 +117,7 @@ def _forward(
     z, h = [], [x]
     with np.errstate(under="ignore"):
         for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-            z.append(product(h[-1], W.T))
-            z[-1] += b
+            z.append(preactivation(W, h[-1], b))
             h.append(value(g, z[-1]))
     return z, h
 

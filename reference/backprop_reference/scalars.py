@@ -17,8 +17,8 @@ class ScalarFunction:
     """A differentiable function h: R → R with its derivative h′, applied to each entry of an array.
 
     `h` and `derivative` take a float32 or float64 array and return one of the same shape; the result gets the dtype of
-    the argument. A number gives a number, integers become float64. `.h` and `.dh` are the two without the checks, for
-    arrays that are float32 or float64 already.
+    the argument. A number gives a number, integers become float64. `.h`, `.dh` and `.pull_back` are without the
+    checks, for arrays that are float32 or float64 already.
 
     >>> cube = ScalarFunction("cube", h=lambda x: x**3, derivative=lambda x: 3 * x**2)
     >>> cube
@@ -66,6 +66,11 @@ class ScalarFunction:
         """h′(x) of a float32 or float64 array, unchecked."""
         with np.errstate(under="ignore"):
             return slope(self, x)
+
+    def pull_back(self, delta: Array, z: Array) -> Array:
+        """δ ⊙ h′(z) of such arrays, unchecked; it takes the place of `z`."""
+        with np.errstate(under="ignore"):
+            return pull_back(delta, self, z)
 
 
 def scalar_function(h: object, operation: str) -> ScalarFunction:
