@@ -4,6 +4,7 @@ Each command imports what it needs, so that `--help` answers at once.
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -105,9 +106,10 @@ def accuracy(
     """Compare worst errors against the certified truth: the reference, JAX, and PyTorch and SciPy where installed.
 
     One run, the same inputs for all. Errors are in units in the last place of the true result, or of the problem's
-    condition where that is larger. A cell of 4 is a last digit slightly off; 1e15 is no correct digit at all.
+    condition where that is larger. A cell of 4 is a last digit slightly off; 1e15 is no correct digit at all. A second
+    table is about sums of many equal terms, the hardest to add.
     """
-    from . import accuracy_report
+    from . import accuracy_report, long_sums
     from .checking.report import finite
     from .display import named_progress
     from .verification import operation_names
@@ -116,7 +118,7 @@ def accuracy(
         names = operation_names(split_names(operations) if operations is not None else None)
         text = readme.read_text(encoding="utf-8") if readme is not None else ""
         if readme is not None:
-            accuracy_report.between_markers(text, "")
+            accuracy_report.between_markers(accuracy_report.between_markers(text, ""), "", "sums")
     except (LookupError, OSError, ValueError) as error:
         raise fail(str(error.args[-1])) from None
     for file in (json_file, plot_file):
@@ -125,13 +127,19 @@ def accuracy(
     with named_progress(len(names)) as progress:
         rows = accuracy_report.run(names, cases, seed, progress)
     accuracy_report.print_table(rows, console)
+    sums = long_sums.measure(names)
+    if sums:
+        long_sums.print_sums(sums, console)
     if json_file is not None:
-        json_file.write_text(json.dumps(finite(accuracy_report.to_dict(rows)), indent=1) + "\n", encoding="utf-8")
+        found = accuracy_report.to_dict(rows) | {"sums": [asdict(measured) for measured in sums]}
+        json_file.write_text(json.dumps(finite(found), indent=1) + "\n", encoding="utf-8")
     if plot_file is not None:
         accuracy_report.plot(rows, plot_file)
     if readme is not None:
-        table = accuracy_report.markdown(rows, every_regime=False)
-        readme.write_text(accuracy_report.between_markers(text, table), encoding="utf-8")
+        text = accuracy_report.between_markers(text, accuracy_report.markdown(rows, every_regime=False))
+        if sums:
+            text = accuracy_report.between_markers(text, long_sums.markdown(sums), "sums")
+        readme.write_text(text, encoding="utf-8")
 
 
 @app.command("list")

@@ -1,0 +1,71 @@
+"""Sums of many equal terms, and products of wide matrices, where BLAS alone adds."""
+
+import io
+from fractions import Fraction
+from math import log2
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from backprop_properties import long_sums
+from backprop_properties.accuracy import ulp
+from backprop_properties.long_sums import SUMS, markdown, measure, print_sums
+from backprop_reference import matvec
+
+WIDE = {"W x of 64", "δᵀ xᵀ of 5000, 64×64"}
+
+
+@pytest.fixture(scope="module")
+def sums():
+    return measure()
+
+
+def test_the_reference_is_within_its_bound_but_where_blas_alone_adds(sums):
+    assert {m.sum for m in sums} == set(SUMS) > WIDE
+    assert {m.sum for m in sums if not m.errors["reference"] <= m.bound} <= WIDE
+    assert all({"reference", "JAX"} <= set(m.errors) for m in sums)
+
+
+def test_a_chain_is_not_within_the_bound(monkeypatch):
+    chain = SUMS["sum(x)"]._replace(ours=lambda x: np.cumsum(x)[-1])
+    monkeypatch.setattr(long_sums, "SUMS", {"chain": chain})
+    for m in measure():
+        assert m.errors["reference"] > 10 * m.bound
+
+
+def test_operations_can_be_chosen():
+    assert {m.sum for m in measure(["dot", "softmax"])} == {"xᵀy"}
+    assert measure(["softmax"]) == []
+
+
+def test_libraries_that_are_missing_are_left_out(monkeypatch):
+    monkeypatch.setattr(long_sums, "find_spec", lambda module: None)
+    assert [set(m.errors) for m in measure(["dot"])] == [{"reference", "JAX"}] * 2
+
+
+def test_both_tables_have_every_sum(sums):
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    print_sums(sums, console)
+    lines = markdown(sums).splitlines()
+    assert len(lines) == 2 + len(SUMS)
+    assert len({line.count("|") for line in lines}) == 1
+    for name in SUMS:
+        assert name in markdown(sums)
+    assert all(len(line) <= 80 for line in console.file.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("draw", ["normal", "uniform", "zeros and tenths"])
+def test_wide_products_of_terms_that_differ_are_within_the_bound(draw, dtype):
+    rng, n = np.random.default_rng(0), 3000
+    W, x = {
+        "normal": lambda: rng.normal(size=(2, 64, n)),
+        "uniform": lambda: rng.uniform(size=(2, 64, n)),
+        "zeros and tenths": lambda: rng.integers(2, size=(2, 64, n)) / 10,
+    }[draw]().astype(dtype)
+    u = matvec(W, x)
+    for i, j in rng.integers(64, size=(20, 2)):
+        terms = [Fraction(a) * Fraction(b) for a, b in zip(x[i].tolist(), W[j].tolist(), strict=True)]
+        unit = Fraction(float(ulp(float(sum(map(abs, terms))), dtype)))
+        assert abs(Fraction(float(u[i, j])) - sum(terms)) <= (4 + log2(n)) * unit
