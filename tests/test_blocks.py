@@ -1,6 +1,9 @@
 """Large arrays go in blocks, on all cores: the same bits for any number of threads, errors and warnings as without."""
 
 import multiprocessing
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -111,6 +114,25 @@ def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     assert here.poll(60)
     assert here.recv() == expected
     child.join()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have other habits")
+def test_results_do_not_come_page_by_page():
+    """In a new process, where nothing else has told malloc what to keep."""
+    code = """
+from resource import RUSAGE_SELF, getrusage
+import numpy as np
+from backprop_reference import Layer, backpropagation, tanh
+layers, x, y = [Layer(np.ones((500, 500)), np.ones(500), tanh)] * 4, np.ones((100, 500)), np.ones((100, 500))
+for _ in range(3):
+    backpropagation(layers, x, y)
+before = getrusage(RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    backpropagation(layers, x, y)
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+    assert faults < 1000  # the gradients alone are 20,000 pages
 
 
 def test_outer_products_in_blocks():

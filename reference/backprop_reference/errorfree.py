@@ -69,9 +69,7 @@ def split_off(a: Array, k: Index) -> tuple[Array, Array]:
 # same way, a chain of k loses up to k / 4 ULP; `W x` of a vector is many chains, `δ W` of one is a few.
 DOT, VECTOR, MATRIX, WIDE = 1024, 128, 32, 32
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
-WHOLE = (
-    1 << 21
-)  # entries of the products of blocks, up to which one call is faster than one for each part of the result
+WHOLE = 1 << 21  # entries of the products of blocks, up to which one call is faster than a call for each part
 
 
 def product(a: Array, b: Array) -> Array:
