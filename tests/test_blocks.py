@@ -4,6 +4,8 @@ import multiprocessing
 import platform
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -86,6 +88,66 @@ def test_an_error_in_a_thread_is_raised(monkeypatch):
         blocks.in_blocks(work, 10**6)
 
 
+def test_an_error_waits_for_all_threads(monkeypatch):
+    monkeypatch.setattr(blocks, "CORES", 3)
+    monkeypatch.setattr(blocks, "MANY", 1)
+    pool = ThreadPoolExecutor(2)
+    monkeypatch.setattr(blocks, "_helpers", lambda process: pool)
+    ended = []
+
+    def work(block):
+        if block.start == 0:
+            raise KeyError("the caller's own")
+        time.sleep(0.02)
+        ended.append(block)
+        if block.stop < 10**6:
+            raise ZeroDivisionError("in the second share")
+
+    with pytest.raises(KeyError, match="own"):
+        blocks.in_blocks(work, 10**6)
+    count = len(ended)
+    time.sleep(0.1)
+    assert len(ended) == count > 1
+
+
+def test_a_thread_may_go_on_when_the_main_one_has_ended():
+    code = """
+import threading, time
+import numpy as np
+from backprop_reference import blocks, softmax
+blocks.CORES = 2
+softmax(np.zeros((1000, 3000)))
+def late():
+    time.sleep(0.5)
+    print(softmax(np.zeros((1000, 3000))).sum())
+threading.Thread(target=late).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert float(done.stdout) == pytest.approx(1000)
+
+
+def test_memory_of_a_large_result_is_used_again_when_nobody_holds_it():
+    shape, dtype = (1000, 300), np.dtype(np.float64)
+    first = blocks.fresh(shape, dtype)
+    address, part = first.ctypes.data, first[5:]
+    del first
+    other = blocks.fresh(shape, dtype)
+    assert not np.shares_memory(other, part)
+    del part
+    again = blocks.fresh(shape, dtype)
+    assert again.ctypes.data == address
+    assert again.flags.c_contiguous
+    assert again.flags.writeable
+
+
+def test_what_waits_is_limited(monkeypatch):
+    monkeypatch.setattr(blocks, "_spare", {})
+    monkeypatch.setattr(blocks, "KEPT", 5 * blocks.LARGE)
+    arrays = [blocks.fresh((blocks.LARGE,), np.dtype(np.uint8)) for _ in range(9)]
+    del arrays
+    assert len(blocks._spare) == 5
+
+
 def test_threads_keep_the_callers_floating_point_errors(monkeypatch):
     monkeypatch.setattr(blocks, "CORES", 2)
     monkeypatch.setattr(blocks, "MANY", 1)
@@ -148,6 +210,8 @@ def test_large_arrays_of_any_shape():
     x = DRAW.normal(size=(3, 50, 400))
     np.testing.assert_array_equal(gelu(x), gelu(x.ravel()).reshape(x.shape))
     np.testing.assert_array_equal(tanh(x.T), tanh(x).T)
+    np.testing.assert_array_equal(tanh.h(x.T), tanh(x).T)
+    np.testing.assert_array_equal(gelu.dh(x.T), gelu.derivative(x).T)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -564,6 +564,38 @@ def test_a_scalar_function_may_return_an_array_that_it_keeps(batch):
     assert (twos == 2).all()
 
 
+def own_loss(forward, gradient):
+    return Operation(
+        "own", "", ("x", "y"), "(d),(d)->()", forward, lambda x, y: (), lambda delta, x, y: (gradient(x, y), -x)
+    )
+
+
+@pytest.mark.parametrize("batch", [(), (3,)], ids=str)
+@pytest.mark.parametrize("gradient", [lambda x, y: 2.0 * (x - y).astype(float), lambda x, y: np.sign(x).astype(int)])
+def test_gradients_have_the_dtype_of_the_network_whatever_the_loss(gradient, batch):
+    W, x = np.ones((2, 2), np.float32), np.ones((*batch, 2), np.float32)
+    loss = own_loss(lambda x, y: ((x - y) ** 2).sum(-1).astype(float), gradient)
+    got = backpropagation([Layer(W, W[0], tanh)], x, x, loss)
+    assert {a.dtype for a in (got.loss, *got.layers[0], got.dx)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (30_000,)], ids=str)
+def test_a_gradient_of_the_wrong_shape_is_one_clear_line(batch):
+    x = np.ones((*batch, 2))
+    loss = own_loss(lambda x, y: x.sum(-1), lambda x, y: x.sum(-1, keepdims=True))
+    with pytest.raises(
+        ValueError, match=r"^backpropagation: expected a gradient of own of shape \(.*2,?\), got \(.*1,?\)$"
+    ):
+        backpropagation([Layer(np.eye(2), np.ones(2), tanh)], x, x, loss)
+
+
+def test_a_loss_that_is_a_part_of_y_shares_nothing_with_it():
+    y = np.ones((3, 2))
+    loss = own_loss(lambda x, y: y[..., 0], lambda x, y: x)
+    got = backpropagation([Layer(np.eye(2), np.ones(2), tanh)], np.ones((3, 2)), y, loss)
+    assert not np.shares_memory(got.loss, y)
+
+
 def test_a_loss_of_ones_own_works_in_backpropagation():
     layers, y = [Layer(W, b, tanh)], np.array([0.5, -0.5])
     got = backpropagation(layers, x, y, loss=ABSOLUTE_ERROR)

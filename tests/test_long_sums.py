@@ -56,14 +56,10 @@ def test_both_tables_have_every_sum(sums):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("draw", ["normal", "uniform", "zeros and tenths"])
-def test_wide_products_of_terms_that_differ_are_within_the_bound(draw, dtype):
+@pytest.mark.parametrize("draw", ["normal", "uniform"])
+def test_wide_products_of_random_terms_are_within_the_bound(draw, dtype):
     rng, n = np.random.default_rng(0), 3000
-    W, x = {
-        "normal": lambda: rng.normal(size=(2, 64, n)),
-        "uniform": lambda: rng.uniform(size=(2, 64, n)),
-        "zeros and tenths": lambda: rng.integers(2, size=(2, 64, n)) / 10,
-    }[draw]().astype(dtype)
+    W, x = getattr(rng, draw)(size=(2, 64, n)).astype(dtype)
     u = matvec(W, x)
     for i, j in rng.integers(64, size=(20, 2)):
         terms = [Fraction(a) * Fraction(b) for a, b in zip(x[i].tolist(), W[j].tolist(), strict=True)]

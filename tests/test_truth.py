@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from backprop_oracle import certified
 from backprop_properties.accuracy import scaled_ulp_error
-from backprop_properties.claims import Certified, Violation, judge
+from backprop_properties.claims import Certified, Violation, certified_errors, judge
 from backprop_properties.conditions import scale
 from backprop_properties.inputs import Case
 from backprop_properties.regimes import REGIMES, family, regime_case, regime_cases
@@ -21,6 +21,7 @@ from backprop_reference import (
     affine_vjp,
     backpropagation,
     dot,
+    errorfree,
     identity,
     linear_regression_vjp,
     logistic_regression,
@@ -65,6 +66,41 @@ def test_within_its_bound_of_the_truth(name):
             raise violation
 
     within()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("n", "rows"), [(10, 300), (31, 200), (100, 20)])
+@pytest.mark.parametrize("name", ["softmax", "softmax_cross_entropy"])
+def test_rows_of_a_batch_are_within_the_bound_too(name, n, rows, dtype):
+    """A batch has other sums than an example: down the columns where the classes are few."""
+    assert worst_of_a_batch(name, n, rows, dtype) <= 1
+
+
+def test_sums_in_chains_are_not_within_the_bound(monkeypatch):
+    monkeypatch.setattr(errorfree, "total", np.add.reduce)
+    assert worst_of_a_batch("softmax", 31, 300, F64) > 1
+
+
+def worst_of_a_batch(name, n, rows, dtype):
+    """The worst error over its limit."""
+    operation, draw = OPERATIONS[name], np.random.default_rng(0)
+    x, delta = draw.normal(size=(2, rows, n)).astype(dtype)
+    y = draw.dirichlet(np.ones(n), rows).astype(dtype)
+    args, delta = ((x,), delta) if name == "softmax" else ((x, y), np.ones(rows, dtype))
+    results = {"value": [operation.forward(*args)], "vjp": operation.vjp(delta, *args)}
+    found = 0.0
+    for i in range(rows):
+        case = Case(name, tuple(a[i] for a in args), delta[i], ())
+        for kind, arrays in results.items():
+            for question, a in zip(questions(operation, case, kind, work=10**9), arrays, strict=True):
+                found = max(found, (certified_errors(question.claim(a[i]), dtype) / question.limit).max())
+    return found
+
+
+def test_a_jump_just_at_the_limit():
+    """Found by the thorough profile: the unit was rounded to nearest, and the error 16.000000000000004 of 16."""
+    case = regime_case(OPERATIONS["activation[leaky_relu]"], "tiny", F64, np.random.default_rng(14682))
+    assert not broken(OPERATIONS["activation[leaky_relu]"], case)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

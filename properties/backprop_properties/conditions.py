@@ -294,7 +294,7 @@ def _exact(x: np.ndarray) -> Balls:
 
 
 def _floats(sizes: Balls) -> np.ndarray:
-    """Upper bounds as float64."""
+    """Upper bounds, rounded to float64."""
     array = np.asarray(sizes, dtype=object)
     flat = [round_to(arb(size).upper(), np.dtype(np.float64)) for size in array.ravel()]
     return np.minimum(np.array(flat, dtype=np.float64), LARGEST).reshape(array.shape)

@@ -1,4 +1,4 @@
-"""Sums of many equal terms: the hardest, since one rounding after the other goes the same way.
+"""Sums of many equal terms: they are hard, since one rounding after the other goes the same way.
 
     sums = measure(); print_sums(sums, Console()); markdown(sums)
 

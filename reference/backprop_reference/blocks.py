@@ -1,7 +1,7 @@
-"""Large arrays in blocks, on all cores: what a formula needs in between stays in the cache, and results alone are new.
+"""Large arrays in blocks, on all cores, and on memory that is there already.
 
-The blocks depend on the shape alone and each writes its own part, so a result has the same bits whatever the number of
-threads.
+What a formula needs in between stays in the cache. The blocks depend on the shape alone and each writes its own part,
+so a result has the same bits whatever the number of threads.
 """
 
 import os
@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from math import prod
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -20,39 +23,79 @@ BLOCK = 3 << 14  # entries: 384 kB in float64; in shorter blocks threads wait fo
 MANY = 1 << 21  # entries, times passes over them, from which a second thread pays: a millisecond or two
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+LARGE = 1 << 20  # bytes: what large results used waits for the next one
+KEPT = 1 << 27  # bytes that wait, at most
+
 # glibc gives a freed array of 128 kB or more back to the system, until it has seen a larger one freed. To get it back,
-# page by page and each filled with zeros, takes longer than most formulas. From this one on it keeps up to 64 MB.
-np.empty((1 << 25) - (1 << 13), np.uint8)
+# page by page and each filled with zeros, takes longer than most formulas. After this one it keeps up to 8 MB.
+np.empty(4 * LARGE, np.uint8)
 
 Work = Callable[[slice], None]
 
 
-def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1) -> None:
-    """`work(block)` for slices that cover `range(length)`, each of about `BLOCK` entries in rows of `width`.
+def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1, block: int = BLOCK) -> None:
+    """`work(part)` for slices that cover `range(length)`, each of about `block` entries in rows of `width`.
 
-    `passes` is how often the work goes over a block: the more, the sooner a second thread pays.
+    `passes` is how often the work goes over a part: the more, the sooner a second thread pays.
 
     >>> import numpy as np
     >>> x, y = np.arange(100_000.0), np.empty(100_000)
-    >>> def doubled(block):
-    ...     np.add(x[block], x[block], out=y[block])
+    >>> def doubled(part):
+    ...     np.add(x[part], x[part], out=y[part])
     >>> in_blocks(doubled, len(x))
     >>> float(y[-1])
     199998.0
     """
-    rows = max(BLOCK // max(width, 1), 1)
+    rows = max(block // max(width, 1), 1)
     blocks = [slice(start, min(start + rows, length)) for start in range(0, length, rows)]
     if CORES == 1 or length * width * passes < MANY or len(blocks) < 2:
         return _all(work, blocks)
     cuts = [len(blocks) * i // CORES for i in range(CORES + 1)]
     shares = [blocks[i:j] for i, j in pairwise(cuts) if i < j]
-    running = [_helpers(os.getpid()).submit(copy_context().run, _all, work, share) for share in shares[1:]]
+    running = []
+    for share in shares[1:]:
+        try:
+            running.append(_helpers(os.getpid()).submit(copy_context().run, _all, work, share))
+        except RuntimeError:  # the interpreter is about to end, and starts no more work
+            shares[0] = [*shares[0], *share]
     try:
         _all(work, shares[0])
     finally:
-        for share in running:
-            share.result()
+        for future in running:
+            future.exception()  # waits: nobody writes any more
+    for future in running:
+        future.result()
     return None
+
+
+def fresh(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An empty array, C-contiguous; if it is large, where possible on memory of a result that nobody holds any more.
+
+    >>> fresh((2, 3), np.dtype(np.float32)).shape
+    (2, 3)
+    """
+    size = prod(shape) * dtype.itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    fitting = [memory for memory in list(_spare.values()) if size <= memory.size <= 2 * size]
+    memory = _spare.pop(id(fitting[-1]), None) if fitting else None
+    if memory is None:  # nothing fits, or another thread was quicker
+        memory = np.empty(size, np.uint8)
+    whole = np.frombuffer(memory.data, np.uint8, size)  # lives as long as an array on this memory does
+    finalize(whole, _keep, memory).atexit = False
+    return whole.view(dtype).reshape(shape)
+
+
+def _keep(memory: NDArray[np.uint8]) -> None:
+    _spare[id(memory)] = memory
+    kept = 0
+    for key, spare in reversed(list(_spare.items())):
+        kept += spare.size
+        if kept > KEPT:
+            _spare.pop(key, None)  # the oldest
+
+
+_spare: dict[int, NDArray[np.uint8]] = {}  # by id, since taking an entry out of it is one step
 
 
 def _all(work: Work, blocks: Sequence[slice]) -> None:

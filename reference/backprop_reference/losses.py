@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature, rows
-from .blocks import in_blocks
+from .blocks import BLOCK, fresh, in_blocks
 from .errorfree import (
     Index,
     centre,
@@ -23,6 +23,7 @@ from .errorfree import (
     split_off,
     sum_of_outer_products,
     sum_of_rows,
+    total,
 )
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
@@ -130,7 +131,8 @@ def _down_columns(
     """
     x = arguments[0]
     if x.ndim == 1:
-        return formula(*results, *(np.empty_like(x) for _ in range(spare)), *arguments)
+        with np.errstate(under="ignore"):
+            return formula(*results, *(np.empty_like(x) for _ in range(spare)), *arguments)
     n = x.shape[-1]
     to, given = ([rows(a) if a.ndim == x.ndim else a.reshape(-1) for a in arrays] for arrays in (results, arguments))
 
@@ -144,8 +146,10 @@ def _down_columns(
             for a, column in zip(to, columns, strict=True):
                 a[block] = column.T
 
-    width = n if n < FEW else -(-n // 4)
-    return in_blocks(work, len(to[0]), width, passes=16 * n // width) if x.size else None
+    if x.size:
+        with np.errstate(under="ignore"):  # 0 and subnormals are right answers
+            in_blocks(work, len(to[0]), n, passes=16, block=BLOCK if n < FEW else 4 * BLOCK)
+    return None
 
 
 def _parts(x: Array, f: Array) -> tuple[bool, Index, Array, Array]:
@@ -169,7 +173,7 @@ def softmax(x: ArrayLike) -> Array:
     array([0.5, 0.5, 0. ])
     """
     (x,) = SOFTMAX.batched(x)
-    u = np.empty_like(x)
+    u = fresh(x.shape, x.dtype)
     _down_columns(_softmax, [u], [x])
     return u
 
@@ -204,27 +208,28 @@ def softmax_vjp(delta: ArrayLike, x: ArrayLike) -> tuple[Array]:
     (array([ 0.25, -0.25]),)
     """
     delta, x = SOFTMAX.pulled_back(delta, x)
-    dx = np.empty_like(x)
+    dx = fresh(x.shape, x.dtype)
     _down_columns(_softmax_vjp, [dx], [x, delta], spare=2)
     return (dx,)
 
 
 def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
     _, k, f_k, others = _parts(x, w)
-    one, half = _units(w, f_k + others, delta)
-    w *= one / (f_k + others)
-    if half is not None:
-        delta = np.multiply(delta, half, out=dx)
+    one, scale = _units(w, f_k + others, delta)
+    w *= one / (f_k + others)  # s, out of the reach of the subnormals: there each would lose half of itself
+    if scale is not None:  # the difference of two huge cotangents must not overflow
+        delta = np.multiply(delta, scale, out=dx)
     centre(delta, w, k, one, d, out=dx)
     dx *= w
-    if half is not None:
-        dx /= one * half
+    if scale is not None:
+        dx /= one * scale
 
 
 def _units(f: Array, g: Array, delta: Array) -> tuple[Array, Array | None]:
-    """Powers of two: `one` lifts a probability `f / g` above the subnormals, `half` keeps `one · δ` in range.
+    """Powers of two: `one` lifts a probability `f / g` above the subnormals, `scale` keeps `one · δ` in range.
 
-    1 and nothing, if no product of a probability and a difference of cotangents can come near the range's ends.
+    1 and None, if every product of an `s` above `tiny` and a difference of at least an ULP of the largest `δ` is a
+    normal number: then only the last product, with `s_i`, may be none, and that is rounded once.
     """
     info, t = np.finfo(delta.dtype), delta.dtype.type
     top = np.maximum(np.maximum.reduce(delta), -np.minimum.reduce(delta))
@@ -293,7 +298,7 @@ def _weighted(u: Array, cost: Array, y: Array, unit: float) -> None:
     if unit > 1:
         np.copyto(cost, 0, where=(cost == np.inf) & (y == 0))
     cost *= y
-    np.add.reduce(cost, out=u)
+    u[...] = total(cost)
     if unit > 1:
         u *= unit
 
@@ -323,7 +328,7 @@ def softmax_cross_entropy_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> t
 
 def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
     """The same of arrays that have been checked."""
-    dx, dy = np.empty_like(x), np.empty_like(x)
+    dx, dy = fresh(x.shape, x.dtype), fresh(x.shape, x.dtype)
     _down_columns(_cross_entropy_vjp, [dx, dy], [x, y, delta])
     return dx, dy
 
@@ -342,7 +347,7 @@ def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -
 
 def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
     """The loss and `∂u/∂x` in one go, of arrays that have been checked."""
-    u, dx = np.empty_like(x, shape=x.shape[:-1]), np.empty_like(x)
+    u, dx = np.empty(x.shape[:-1], x.dtype), fresh(x.shape, x.dtype)
     _down_columns(_cross_entropy_and_slope, [u, dx], [x, y], spare=1)
     return u[()], dx
 

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from .arguments import Array, Signature
 from .errorfree import preactivation, product, sum_of_outer_products, sum_of_rows
 from .jacobians import BlockRow, Dense, Diagonal, ScaledIdentity
-from .scalars import ScalarFunction, scalar_function
+from .scalars import ScalarFunction, pull_back, scalar_function
 
 # ── Matrix–vector product: u = W x ──────────────────────────────────────────────────────────────────────────────────
 
@@ -134,5 +134,6 @@ def activation_vjp(
     (array([[ 43., 430.]]), array([43., 86.]), array([43.]))
     """
     delta, W, x, b = ACTIVATION.pulled_back(delta, W, x, b)
-    delta = scalar_function(h, "activation").pull_back(delta, preactivation(W, x, b))
+    with np.errstate(under="ignore"):
+        delta = pull_back(delta, scalar_function(h, "activation"), preactivation(W, x, b))
     return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta)

@@ -78,7 +78,8 @@ def two_layer_network_vjp(
     h1 = scalar_function(g, "two_layer_network").h(z1)
     delta, dy = cross_entropy_vjp(delta, preactivation(W2, h1, b2), y)
     db2, dW2 = sum_of_rows(delta), sum_of_outer_products(delta, h1)
-    delta = g.pull_back(product(delta, W2), z1)
+    with np.errstate(under="ignore"):
+        delta = pull_back(product(delta, W2), g, z1)
     db1, dW1 = sum_of_rows(delta), sum_of_outer_products(delta, x)
     return dW1, db1, dW2, db2, product(delta, W1), dy
 
@@ -123,11 +124,11 @@ def _forward(
 
 
 def _slopes(functions: Sequence[ScalarFunction], z: Sequence[Array]) -> list[Array]:
-    """`gⁱ′(zⁱ)` of a single example: built-in neighbours in one call, which costs hardly more than a layer."""
+    """`gⁱ′(zⁱ)` of a single example: neighbours with one function in one call, which costs hardly more than a layer."""
     slopes: list[Array] = []
     for g, group in groupby(zip(functions, z, strict=True), key=itemgetter(0)):
         members = [z_i for _, z_i in group]
-        if len(members) == 1 or not g.built_in:
+        if len(members) == 1 or not g.divisible:
             slopes += [slope(g, z_i) for z_i in members]
             continue
         joined = slope(g, np.concatenate(members))
@@ -141,7 +142,7 @@ def _backward(
 ) -> tuple[list[tuple[Array, Array]], Array]:
     """Lines 8 to 12 of algorithm 1: from `∂L/∂hᴷ` to `(∂L/∂Wⁱ, ∂L/∂bⁱ)` for `i = 1 … K`, and `∂L/∂x`.
 
-    `delta`, `z` and `h` are used up: a result takes the place of what is not needed any more.
+    `delta`, `z` and `h` are used up; of a single example, `∂L/∂bⁱ` is `δ` itself.
     """
     gradients = []
     single = delta.ndim == 1
@@ -191,8 +192,12 @@ def backpropagation(layers: Sequence[Layer], x: ArrayLike, y: ArrayLike, loss: O
     if loss is CROSS_ENTROPY and y.shape[-1]:
         u, delta = cross_entropy_and_slope(h[-1], y)
     else:
-        u = loss.forward(h[-1], y)
-        delta = np.array(loss.vjp(np.ones_like(u), h[-1], y)[0])
+        u = np.array(loss.forward(h[-1], y), h[-1].dtype)[()]
+        delta = np.array(loss.vjp(np.ones_like(u), h[-1], y)[0], h[-1].dtype)
+        if delta.shape != h[-1].shape:
+            raise ValueError(
+                f"backpropagation: expected a gradient of {loss.name} of shape {h[-1].shape}, got {delta.shape}"
+            )
     return Gradients(u, *_backward(delta, functions, parameters, z, h))
 
 

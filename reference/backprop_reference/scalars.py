@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import Array, as_floating
-from .blocks import BLOCK, in_blocks
+from .blocks import BLOCK, fresh, in_blocks
 
 Formula = Callable[[Array], Any]
 
@@ -17,8 +17,8 @@ class ScalarFunction:
     """A differentiable function h: R → R with its derivative h′, applied to each entry of an array.
 
     `h` and `derivative` take a float32 or float64 array and return one of the same shape; the result gets the dtype of
-    the argument. A number gives a number, integers become float64. `.h`, `.dh` and `.pull_back` are without the
-    checks, for arrays that are float32 or float64 already.
+    the argument. A number gives a number, integers become float64. `.h` and `.dh` are the two without the checks, for
+    arrays that are float32 or float64 already.
 
     >>> cube = ScalarFunction("cube", h=lambda x: x**3, derivative=lambda x: 3 * x**2)
     >>> cube
@@ -38,13 +38,13 @@ class ScalarFunction:
     name: str
     _h: Formula
     _derivative: Formula
-    built_in: bool  # of this package: may be asked for parts of an array, and from several threads
+    divisible: bool  # may be asked for parts of an array, and from several threads: most of this package's own
 
     def __init__(self, name: str, h: Formula, derivative: Formula) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "_h", h)
         object.__setattr__(self, "_derivative", derivative)
-        object.__setattr__(self, "built_in", False)
+        object.__setattr__(self, "divisible", False)
 
     def __repr__(self) -> str:
         return f"ScalarFunction({self.name!r})"
@@ -67,11 +67,6 @@ class ScalarFunction:
         with np.errstate(under="ignore"):
             return slope(self, x)
 
-    def pull_back(self, delta: Array, z: Array) -> Array:
-        """δ ⊙ h′(z) of such arrays, unchecked; it takes the place of `z`."""
-        with np.errstate(under="ignore"):
-            return pull_back(delta, self, z)
-
 
 def scalar_function(h: object, operation: str) -> ScalarFunction:
     """`h`, if it is one; TypeError otherwise."""
@@ -83,7 +78,7 @@ def scalar_function(h: object, operation: str) -> ScalarFunction:
 def built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
     """One of this package's own: its formulas are given an axis at least, and may return float64 for float32."""
     function = ScalarFunction(name, h, derivative)
-    object.__setattr__(function, "built_in", True)
+    object.__setattr__(function, "divisible", True)
     return function
 
 
@@ -98,22 +93,23 @@ def slope(h: ScalarFunction, x: Array) -> Array:
 
 
 def pull_back(delta: Array, h: ScalarFunction, z: Array) -> Array:
-    """`δ ⊙ h′(z)`, as `value`; it takes the place of `z`."""
-    if not h.built_in or z.size <= BLOCK:
+    """`δ ⊙ h′(z)`, as `value`; it takes the place of `z`, which like `delta` is C-contiguous."""
+    if not h.divisible or z.size <= BLOCK:
         return np.multiply(delta, slope(h, z), out=z)
-    flat, into = delta.reshape(-1), z.reshape(-1)
+    deltas, entries = delta.reshape(-1), z.reshape(-1)
 
     def work(block: slice) -> None:
-        np.multiply(flat[block], h._derivative(into[block]), out=into[block], dtype=z.dtype, casting="same_kind")
+        slopes = h._derivative(entries[block])
+        np.multiply(deltas[block], slopes, out=entries[block], dtype=z.dtype, casting="same_kind")
 
     in_blocks(work, z.size, passes=4)
     return z
 
 
 def _entrywise(h: ScalarFunction, formula: Formula, x: Array, suffix: str) -> Array:
-    if h.built_in and x.size > BLOCK:
+    if h.divisible and x.size > BLOCK:
         return _in_blocks(formula, x)
-    result = formula(x) if x.ndim or not h.built_in else formula(x[None])[0]
+    result = formula(x) if x.ndim or not h.divisible else formula(x[None])[0]
     if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
         return result if result is not x else x.copy()
     result = np.asarray(result)
@@ -123,14 +119,14 @@ def _entrywise(h: ScalarFunction, formula: Formula, x: Array, suffix: str) -> Ar
 
 
 def _in_blocks(formula: Formula, x: Array) -> Array:
-    result = np.empty_like(x)
-    flat, into = x.reshape(-1), result.reshape(-1)
+    result = fresh(x.shape, x.dtype)
+    entries, into = x.reshape(-1), result.reshape(-1)
 
     def work(block: slice) -> None:
         if isinstance(formula, np.ufunc):
-            formula(flat[block], out=into[block])
+            formula(entries[block], out=into[block])
         else:
-            into[block] = formula(flat[block])
+            into[block] = formula(entries[block])
 
     in_blocks(work, x.size, passes=4)
     return result

@@ -1,4 +1,7 @@
-"""Error-free tricks and the one special function that NumPy lacks. What takes Doubles computes in float64."""
+"""What scalar functions are made of: exponents in range, the normal distribution, error-free parts of it.
+
+What takes Doubles computes in float64.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +9,7 @@ from numpy.typing import NDArray
 from backprop_reference.arguments import Array
 
 Doubles = NDArray[np.float64]
-NEAR = 1.0
+NEAR = 1.0  # the factor where none is needed, told by `is`
 
 
 def double(x: Array) -> Doubles:
@@ -50,7 +53,11 @@ def split_exponent(v: Array) -> tuple[Array, Array | float]:
 
 
 def bell(v: Array, c: float) -> Array:
-    """c / cosh² v = 4c / (2 + e²ᵛ + e⁻²ᵛ): tanh′ with v = x and c = 1, sigmoid′ with v = ½x and c = ¼."""
+    """c / cosh² v = 4c / (2 + e²ᵛ + e⁻²ᵛ): tanh′ with v = x and c = 1, sigmoid′ with v = ½x and c = ¼.
+
+    The first form where float32 holds cosh² of all of `v`, the second elsewhere: NumPy's cosh of float64 is off by 0.75
+    ULP near 0, which the square would double.
+    """
     a = np.abs(v)
     edge = _edge(v) / 2
     near = maximum(a) <= edge
@@ -58,7 +65,7 @@ def bell(v: Array, c: float) -> Array:
         cosh = np.cosh(v, dtype=np.float64)
         square = np.multiply(cosh, cosh, out=a)
         return np.divide(c, square, out=square)
-    w, f = (a, 1.0) if near else (np.minimum(a, edge), exponential(2 * np.clip(edge - a, -800, 0)))
+    w, f = (a, NEAR) if near else (np.minimum(a, edge), exponential(2 * np.clip(edge - a, -800, 0)))
     e = exponential(w + w)
     total = np.reciprocal(e)
     total += e
