@@ -77,7 +77,7 @@ def test_rows_of_a_batch_are_within_the_bound_too(name, n, rows, dtype):
 
 
 def test_sums_in_chains_are_not_within_the_bound(monkeypatch):
-    monkeypatch.setattr(errorfree, "total", np.add.reduce)
+    monkeypatch.setattr(errorfree, "total", lambda a, few: np.add.reduce(a))
     assert worst_of_a_batch("softmax", 31, 300, F64) > 1
 
 

@@ -52,8 +52,8 @@ def largest(x: Array) -> Index:
     return x.argmax(0) * batch + columns if x.flags.c_contiguous else x.argmax(0) + columns * n
 
 
-def split_off(a: Array, k: Index) -> tuple[Array, Array]:
-    """`a_k` and `Σ_{i≠k} a_i` down the columns; `Σ a − a_k` would cancel where `a_k` is almost everything.
+def split_off(a: Array, k: Index, few: int = 8) -> tuple[Array, Array]:
+    """`a_k` and the `total` of the others down the columns; `Σ a − a_k` would cancel where `a_k` is almost everything.
 
     >>> a_k, others = split_off(np.array([1.0, 1e-20]), 0)
     >>> float(a_k), float(others)
@@ -61,16 +61,17 @@ def split_off(a: Array, k: Index) -> tuple[Array, Array]:
     """
     entries = flat(a)
     a_k, entries[k] = entries[k], 0
-    others = total(a)
+    others = total(a, few)
     entries[k] = a_k
     return a_k, others
 
 
-def total(a: Array) -> Array:
+def total(a: Array, few: int = 8) -> Array:
     """`Σ a` down the columns, right to an ULP or two of `Σ|a|`, where NumPy's sums of a hundred terms lose up to ten.
 
     In float64 rows are added in pairs until few are left, then the leading bits of those, which is exact, and what
     remains of them: with `σ` above all sums, `(a + σ) − σ` has the bits of `a` above `ulp(σ)` (Rump, Ogita, Oishi).
+    With `few = 1` it is in pairs to the end, and off by half an ULP for each doubling at most.
 
     >>> float(total(np.full(1000, 0.1))), float(np.cumsum(np.full(1000, 0.1))[-1])
     (100.0, 99.9999999999986)
@@ -80,12 +81,14 @@ def total(a: Array) -> Array:
             return a.dtype.type(fsum(a.tolist()))
     if a.dtype == np.float32:
         return np.add.reduce(a, dtype=np.float64).astype(np.float32)
-    while len(a) > 8:
+    while len(a) > few:
         half, odd = divmod(len(a), 2)
         pairs = a[:half] + a[half : 2 * half]
         if odd:
             pairs[0] += a[-1]
         a = pairs
+    if len(a) == 1:
+        return a[0]
     top = np.maximum(np.maximum.reduce(a), -np.minimum.reduce(a))
     if not maximum(top) < np.finfo(np.float64).max / (8 * len(a)):
         return np.add.reduce(a)

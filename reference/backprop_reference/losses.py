@@ -336,7 +336,7 @@ def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
 def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -> None:
     small, k, f_k, others = _parts(x, dx)
     dy[...] = y
-    y_k, y_others = split_off(dy, k)
+    y_k, y_others = split_off(dy, k, few=1)
     unit = _minus_log_softmax(dy, x, small, k, f_k, others)
     _slope(dx, y, k, f_k, others, y_k, y_others)
     dx *= delta
@@ -355,7 +355,7 @@ def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
 def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Array) -> None:
     small, k, f_k, others = _parts(x, dx)
     cost[...] = y
-    y_k, y_others = split_off(cost, k)
+    y_k, y_others = split_off(cost, k, few=1)
     _weighted(u, cost, y, _minus_log_softmax(cost, x, small, k, f_k, others))
     _slope(dx, y, k, f_k, others, y_k, y_others)
 
