@@ -208,7 +208,7 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
 
     with np.errstate():  # gives NumPy's buffers their size back
         np.setbufsize(128)  # entries: with more, x and δ are copied into them first, which takes three times as long
-        in_blocks(work, len(delta), len(x))
+        in_blocks(work, len(delta), len(x), block=8 * BLOCK)  # nothing in between: long calls
     return result
 
 
