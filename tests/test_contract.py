@@ -623,6 +623,15 @@ def test_data_has_a_gradient_for_each_example_and_parameters_one_for_all(operati
     assert operation.forward(*args).shape == delta.shape
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_batch_of_one_class_is_certain(dtype):
+    x, y, one = np.full((3, 1), 5, dtype), np.full((3, 1), 2, dtype), np.ones(3, dtype)
+    np.testing.assert_array_equal(softmax(x), np.ones((3, 1)))
+    np.testing.assert_array_equal(softmax_cross_entropy(x, y), np.zeros(3))
+    for gradient in (*softmax_vjp(y, x), *softmax_cross_entropy_vjp(one, x, y)):
+        np.testing.assert_array_equal(gradient, np.zeros((3, 1)))
+
+
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda row: row.name)
 def test_a_batch_is_its_examples(operation):
     """Up to the order of sums; one example taken for another would be off by far more than nine digits."""

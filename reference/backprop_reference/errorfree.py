@@ -88,7 +88,7 @@ def total(a: Array, few: int = 8) -> Array:
             pairs[0] += a[-1]
         a = pairs
     if len(a) == 1:
-        return a[0]
+        return a[0].copy()
     top = np.maximum(np.maximum.reduce(a), -np.minimum.reduce(a))
     if not maximum(top) < np.finfo(np.float64).max / (8 * len(a)):
         return np.add.reduce(a)
