@@ -73,14 +73,16 @@ def total(a: Array, few: int = 8) -> Array:
     remains of them: with `σ` above all sums, `(a + σ) − σ` has the bits of `a` above `ulp(σ)` (Rump, Ogita, Oishi).
     With `few = 1` it is in pairs to the end, and off by half an ULP for each doubling at most.
 
-    >>> float(total(np.full(1000, 0.1))), float(np.cumsum(np.full(1000, 0.1))[-1])
-    (100.0, 99.9999999999986)
+    >>> float(total(np.full((100, 2), 0.1))[0]), float(np.cumsum(np.full(100, 0.1))[-1])
+    (10.0, 9.99999999999998)
     """
-    if a.ndim == 1 and len(a) <= VECTOR:
+    if a.ndim == 1 and (a.dtype == np.float64 or len(a) <= VECTOR):
         with suppress(ValueError, OverflowError):  # infinite
-            return a.dtype.type(fsum(a.tolist()))
+            return a.dtype.type(fsum(_in_parts(a).tolist()))
     if a.dtype == np.float32:
         return np.add.reduce(a, dtype=np.float64).astype(np.float32)
+    if len(a) >= 16 * PARTS:
+        a = _in_parts(a)
     while len(a) > few:
         half, odd = divmod(len(a), 2)
         pairs = a[:half] + a[half : 2 * half]
@@ -99,10 +101,20 @@ def total(a: Array, few: int = 8) -> Array:
     return u + np.add.reduce(np.subtract(a, bits, out=bits))
 
 
+def _in_parts(a: Array) -> Array:
+    """The sums of many neighbours each, fewer than 128 in all: what each loses to rounding averages out."""
+    size, rest = divmod(len(a), PARTS)
+    if size < 2:
+        return a
+    sums = np.add.reduce(a[: len(a) - rest].reshape(PARTS, size, *a.shape[1:]), axis=1)
+    return np.concatenate([sums, a[len(a) - rest :]]) if rest else sums
+
+
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
 # same way, a chain of k loses up to k / 4 ULP, of terms made for it k / 2; `W x` of a vector is many chains, `δ W` few.
 DOT, VECTOR, MATRIX, WIDE = 1024, 128, 32, 32
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
+PARTS = 64  # in which long sums begin
 WHOLE = 1 << 21  # entries of the products of blocks, up to which one call is faster than a call for each part
 
 
