@@ -2,7 +2,6 @@
 
 import io
 from fractions import Fraction
-from math import log2
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from rich.console import Console
 from backprop_properties import long_sums
 from backprop_properties.accuracy import ulp
 from backprop_properties.long_sums import SUMS, markdown, measure, print_sums
+from backprop_properties.truth import BOUNDS
 from backprop_reference import matvec
 
 WIDE = {"W x of 64", "δᵀ xᵀ of 5000, 64×64"}
@@ -64,4 +64,4 @@ def test_wide_products_of_random_terms_are_within_the_bound(draw, dtype):
     for i, j in rng.integers(64, size=(20, 2)):
         terms = [Fraction(a) * Fraction(b) for a, b in zip(x[i].tolist(), W[j].tolist(), strict=True)]
         unit = Fraction(float(ulp(float(sum(map(abs, terms))), dtype)))
-        assert abs(Fraction(float(u[i, j])) - sum(terms)) <= (4 + log2(n)) * unit
+        assert abs(Fraction(float(u[i, j])) - sum(terms)) <= Fraction(BOUNDS["sum", "u"].limit(n)) * unit

@@ -20,6 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from backprop_properties import sweep, trial, verification, workers
+from backprop_properties.block import ENTRIES, ROWS, draw_block, draw_sizes, rows_of
 from backprop_properties.claims import Violation
 from backprop_properties.commands import app
 from backprop_properties.faults import FAULTS, implementation
@@ -27,7 +28,7 @@ from backprop_properties.faults.sometimes import SOMETIMES
 from backprop_properties.inputs import TILES, Case, cores
 from backprop_properties.points import added_up
 from backprop_properties.shrink import smallest
-from backprop_properties.sweep import draw_block, draw_sizes, replay_batch, rows_of, try_sweep
+from backprop_properties.sweep import replay_batch, try_sweep
 from backprop_properties.trial import BATCH, Failure, Outcome, shrunk
 from backprop_properties.verification import EVERY_LAW_ON, PART, PARTS, Report, cut
 from backprop_reference import OPERATIONS, Operation
@@ -102,8 +103,8 @@ def test_blocks_are_of_a_bounded_size() -> None:
         for _ in range(50):
             sizes = draw_sizes(operation, draw)
             entries = sum(int(np.prod([sizes[c] for c in core])) for core in cores(operation))
-            assert 8 <= rows_of(operation, sizes, PART) <= sweep.ROWS
-            assert rows_of(operation, sizes, PART) * entries <= sweep.ENTRIES
+            assert 8 <= rows_of(operation, sizes, PART) <= ROWS
+            assert rows_of(operation, sizes, PART) * entries <= ENTRIES
 
 
 def test_other_seeds_and_other_parts_are_other_cases() -> None:

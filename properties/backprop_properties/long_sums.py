@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
-from math import log2
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,9 @@ from rich.table import Table
 from backprop_reference import OPERATIONS
 
 from .accuracy import ulp
+from .accuracy_report import REFERENCE, SHORT
 from .claims import Array
+from .truth import BOUNDS
 
 DTYPES = ("float64", "float32")
 TERMS = (
@@ -60,7 +61,7 @@ SUMS: Mapping[str, Sum] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """The worst errors of one sum in one dtype, in ULP, by implementation; `bound` is 4 + log₂ n."""
+    """The worst errors of one sum in one dtype, in ULP, by implementation; `bound` is that of every sum."""
 
     sum: str
     n: int
@@ -72,7 +73,13 @@ class Measured:
 def measure(operations: Sequence[str] | None = None) -> list[Measured]:
     """The sums of these operations, or of all, by the reference, JAX, and PyTorch where installed."""
     return [
-        Measured(name, s.n, dtype, 4 + log2(s.n), {library: _worst(s, add, dtype) for library, add in _libraries(s)})
+        Measured(
+            name,
+            s.n,
+            dtype,
+            BOUNDS["sum", "u"].limit(s.n),
+            {library: _worst(s, add, dtype) for library, add in _libraries(s)},
+        )
         for name, s in SUMS.items()
         if operations is None or s.operation in operations
         for dtype in DTYPES
@@ -84,7 +91,7 @@ def _libraries(s: Sum) -> list[tuple[str, Callable[..., Any]]]:
 
     from backprop_oracle import autodiff  # noqa: F401 - sets JAX up for float64
 
-    found = [("reference", s.ours), ("JAX", jax.jit(s.formula))]
+    found = [(REFERENCE, s.ours), ("JAX", jax.jit(s.formula))]
     if find_spec("torch"):
         import torch
 
@@ -122,11 +129,10 @@ def print_sums(sums: Sequence[Measured], console: Console) -> None:
     """One line a sum, float64 and float32 side by side."""
     table = Table(box=None, pad_edge=False, header_style="bold", title="Sums of n equal terms: worst error, in ULP")
     table.add_column("\nsum", overflow="fold")
-    for head in ("n", "4+log₂n"):
+    for head in ("n", "bound"):
         table.add_column(f"\n{head}", justify="right", no_wrap=True)
-    short = {"reference": "ours", "PyTorch": "Torch"}
     for dtype, library in _columns(sums):
-        table.add_column(f"{dtype * (library == 'reference')}\n{short.get(library, library)}", justify="right")
+        table.add_column(f"{dtype * (library == REFERENCE)}\n{SHORT.get(library, library)}", justify="right")
     for line in _lines(sums):
         table.add_row(*line)
     console.print(table)
@@ -136,11 +142,11 @@ def markdown(sums: Sequence[Measured]) -> str:
     """The table for the README.
 
     >>> print(markdown([Measured("xᵀy", 8, dtype, 7.0, {"reference": 0.5}) for dtype in DTYPES]))
-    | sum of equal terms | n | 4 + log₂ n | reference float64 | reference float32 |
+    | sum of equal terms | n | bound | reference float64 | reference float32 |
     |---|--:|--:|--:|--:|
     | `xᵀy` | 8 | 7 | 0.5 | 0.5 |
     """
     heads = [f"{library} {dtype}" for dtype, library in _columns(sums)]
-    lines = [f"| sum of equal terms | n | 4 + log₂ n | {' | '.join(heads)} |", "|---|--:|--:|" + "--:|" * len(heads)]
+    lines = [f"| sum of equal terms | n | bound | {' | '.join(heads)} |", "|---|--:|--:|" + "--:|" * len(heads)]
     lines += [f"| `{name}` | {' | '.join(line)} |" for name, *line in _lines(sums)]
     return "\n".join(lines)
