@@ -71,6 +71,7 @@ def total(a: Array, few: int = 8) -> Array:
 
     In float64 rows are added in pairs until few are left, then the leading bits of those, which is exact, and what
     remains of them: with `σ` above all sums, `(a + σ) − σ` has the bits of `a` above `ulp(σ)` (Rump, Ogita, Oishi).
+    Long sums begin in parts, as NumPy adds: of terms made for it, these lose up to eight.
     With `few = 1` it is in pairs to the end, and off by half an ULP for each doubling at most.
 
     >>> float(total(np.full((100, 2), 0.1))[0]), float(np.cumsum(np.full(100, 0.1))[-1])
