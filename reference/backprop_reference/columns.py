@@ -10,8 +10,8 @@ import numpy as np
 
 from .arguments import Array, rows
 from .blocks import BLOCK, fresh, in_blocks
-from .errorfree import Index, centre, exponentials, flat, largest, split_off, total
-from .special import maximum, minimum
+from .errorfree import Index, centre, exponentials, largest, split_off, total
+from .special import flat, maximum, minimum
 
 FEW = 32  # classes
 
@@ -52,12 +52,12 @@ def _down_columns(
 def parts(x: Array, f: Array) -> tuple[bool, Index, Array, Array]:
     """`f = exp(x)` but for a factor, the index `k` of its largest entry, `f_k` and `others = Σ_{i≠k} f_i`.
 
-    First comes whether all logits are small, and the factor is 1. With the others, `1 − s_k` is
-    `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
+    First comes whether all differences of logits are finite. With the others, `1 − s_k` is `others / (f_k + others)`
+    and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
-    small = exponentials(x, flat(x)[k], f)
-    return small, k, *split_off(f, k)
+    finite = exponentials(x, flat(x)[k], f)
+    return finite, k, *split_off(f, k)
 
 
 # ── Softmax ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -84,8 +84,9 @@ def softmax_pulled_back(delta: Array, x: Array) -> Array:
 
 def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
     _, k, f_k, others = parts(x, w)
-    one, scale = _units(w, f_k + others, delta)
-    w *= one / (f_k + others)  # s, out of the reach of the subnormals: there each would lose half of itself
+    g = f_k + others
+    one, scale = _units(w, g, delta)
+    w *= one / g  # s, out of the reach of the subnormals: there each would lose half of itself
     if scale is not None:  # the difference of two huge cotangents must not overflow
         delta = np.multiply(delta, scale, out=dx)
     centre(delta, w, k, one, d, out=dx)
@@ -102,7 +103,7 @@ def _units(f: Array, g: Array, delta: Array) -> tuple[Array, Array | None]:
     """
     info, t = np.finfo(delta.dtype), delta.dtype.type
     top = np.maximum(np.maximum.reduce(delta), -np.minimum.reduce(delta))
-    low, tiny = t(2.0 ** (info.minexp // 6)), t(2.0 ** (info.minexp // 3))
+    low, tiny = 2.0 ** (info.minexp // 6), 2.0 ** (info.minexp // 3)
     if minimum(f) > tiny * maximum(g) and ((top == 0) | ((low < top) & (top < 1 / tiny))).all():
         return t(1), None
     one = t(2.0 ** (info.nmant + 1))
@@ -112,13 +113,13 @@ def _units(f: Array, g: Array, delta: Array) -> tuple[Array, Array | None]:
 # ── Cross-entropy of the softmax ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _minus_log_softmax(cost: Array, x: Array, small: bool, k: Index, f_k: Array, others: Array) -> float:
+def _minus_log_softmax(cost: Array, x: Array, finite: bool, k: Index, f_k: Array, others: Array) -> float:
     """`cost = −log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive.
 
-    In units of 1, or 2 unless all logits are small: the difference of huge ones may overflow. Returns which.
+    In units of 1, or of 2 where the difference of two logits may be infinite. Returns which.
     """
     extra = np.log1p(others / f_k)
-    if small:
+    if finite:
         np.subtract(flat(x)[k], x, out=cost)
         cost += extra
         return 1.0
@@ -131,7 +132,9 @@ def _slope(f: Array, y: Array, k: Index, f_k: Array, others: Array, y_k: Array, 
     """`f ← Σ_j y_j ŷ_i − y_i`, and where that cancels, for the largest, `ŷ_k Σ_{j≠k} y_j − y_k (1 − ŷ_k)`."""
     g = f_k + others
     f /= g
-    f *= y_k + y_others
+    y_sum = y_k + y_others
+    if (y_sum != 1).any():
+        f *= y_sum
     f -= y
     flat(f)[k] = f_k / g * y_others - y_k * (others / g)
 
@@ -165,10 +168,10 @@ def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -> None:
-    small, k, f_k, others = parts(x, dx)
+    finite, k, f_k, others = parts(x, dx)
     dy[...] = y
     y_k, y_others = split_off(dy, k, few=1)
-    unit = _minus_log_softmax(dy, x, small, k, f_k, others)
+    unit = _minus_log_softmax(dy, x, finite, k, f_k, others)
     _slope(dx, y, k, f_k, others, y_k, y_others)
     dx *= delta
     dy *= delta
@@ -184,8 +187,8 @@ def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Array) -> None:
-    small, k, f_k, others = parts(x, dx)
+    finite, k, f_k, others = parts(x, dx)
     cost[...] = y
     y_k, y_others = split_off(cost, k, few=1)
-    _weighted(u, cost, y, _minus_log_softmax(cost, x, small, k, f_k, others))
+    _weighted(u, cost, y, _minus_log_softmax(cost, x, finite, k, f_k, others))
     _slope(dx, y, k, f_k, others, y_k, y_others)

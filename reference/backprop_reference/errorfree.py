@@ -8,7 +8,7 @@ import numpy as np
 
 from .arguments import Array, rows
 from .blocks import BLOCK, LARGE, fresh, in_blocks
-from .special import exponential, maximum, minimum
+from .special import exponential, flat, maximum, minimum
 
 Index = Any  # an integer, or an array of one for each column
 
@@ -29,15 +29,6 @@ def difference(a: Array, b: Array) -> tuple[Array, Array]:
     return d, np.where(np.isfinite(lost), lost, 0)
 
 
-def flat(a: Array) -> Array:
-    """The entries in the order of memory, a view: `a` has no gaps.
-
-    >>> flat(np.array([[1, 2], [3, 4]]).T)
-    array([1, 2, 3, 4])
-    """
-    return a if a.ndim == 1 else a.ravel("K")
-
-
 def largest(x: Array) -> Index:
     """Where each column's largest entry is: `flat(x)[k]` is that entry.
 
@@ -49,7 +40,14 @@ def largest(x: Array) -> Index:
         return x.argmax()
     n, batch = x.shape
     columns = np.arange(batch)
-    return x.argmax(0) * batch + columns if x.flags.c_contiguous else x.argmax(0) + columns * n
+    if not x.flags.c_contiguous:
+        return x.argmax(0) + columns * n
+    if batch > SHORT and n <= 255:
+        top = np.maximum.reduce(x)
+        if not np.isnan(maximum(top)):
+            marks = (x == top) * np.arange(n, 0, -1, dtype=np.uint8)[:, None]  # argmax takes three times as long
+            return (n - np.maximum.reduce(marks).astype(np.intp)) * batch + columns
+    return x.argmax(0) * batch + columns
 
 
 def split_off(a: Array, k: Index, few: int = 8) -> tuple[Array, Array]:
@@ -80,6 +78,8 @@ def total(a: Array, few: int = 8) -> Array:
     if a.ndim == 1 and (a.dtype == np.float64 or len(a) <= VECTOR):
         with suppress(ValueError, OverflowError):  # infinite
             return a.dtype.type(fsum(_in_parts(a).tolist()))
+    if few == 1 and a.flags.f_contiguous:
+        return np.add.reduce(a)  # of neighbours NumPy adds eight and more in pairs
     if a.dtype == np.float32:
         return np.add.reduce(a, dtype=np.float64).astype(np.float32)
     if len(a) >= 16 * PARTS:
@@ -115,6 +115,7 @@ def _in_parts(a: Array) -> Array:
 # same way, a chain of k loses up to k / 4 ULP, of terms made for it k / 2; `W x` of a vector is many chains, `δ W` few.
 DOT, VECTOR, MATRIX, WIDE = 1024, 128, 32, 32
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
+SHORT = 512  # columns, up to which argmax takes as long as anything else
 PARTS = 64  # in which long sums begin
 WHOLE = 1 << 21  # entries of the products of blocks, up to which one call is faster than a call for each part
 
@@ -182,10 +183,13 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
 
 
 def _dots(W: Array, x: Array) -> Array:
-    """`W x`, row by row."""
-    count, whole = len(x) // DOT, len(x) - len(x) % DOT
-    parts = np.vecdot(W[:, :whole].reshape(len(W), count, DOT), x[:whole].reshape(count, DOT)).sum(-1)
-    return parts + np.vecdot(W[:, whole:], x[whole:]) if whole else np.vecdot(W, x)
+    """`W x`, row by row, in equal parts."""
+    count = -(-len(x) // DOT)
+    part, rest = divmod(len(x), count)
+    whole = len(x) - rest
+    dots = np.vecdot(W[:, :whole].reshape(len(W), count, part), x[:whole].reshape(count, part))
+    u: Array = np.add.reduce(dots, -1)
+    return u + np.vecdot(W[:, whole:], x[whole:]) if rest else u
 
 
 def sum_of_rows(a: Array) -> Array:
@@ -246,20 +250,31 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> 
 def exponentials(x: Array, x_k: Array, f: Array) -> bool:
     """`f = c eˣ` with one factor `c` for each column, such that that of `x_k = max x` is far from the range's end.
 
-    Where all of `x` is, that is `eˣ`, of exact arguments, and True comes back. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`,
-    with what the difference lost to rounding given back: exp magnifies it by the size of the exponent.
+    Where all of `x` is, that is `eˣ`, of exact arguments. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`, with what the difference
+    lost to rounding given back: exp magnifies it by the size of the exponent. Returns whether every difference of two
+    entries is finite.
 
     >>> f = np.empty(2)
     >>> exponentials(np.array([1000.0, 300.0]), np.array(1000.0), f)
-    False
+    True
     >>> float(f[1] / f[0]) == float(np.exp(-700.0))
     True
     """
-    edge = 600 if x.dtype == np.float64 else 60
-    if -edge < minimum(x) and maximum(x_k) < edge:
+    edge, huge = (600, 2.0**1000) if x.dtype == np.float64 else (60, 2.0**100)
+    low, high = minimum(x), maximum(x_k)
+    if -edge < low and high < edge:
         exponential(x, f)
         return True
-    d, lost = difference(x, x_k)
-    f[...] = exponential(np.maximum(d, -edge)) * x.dtype.type(2.0**100) * exponential(np.minimum(d + edge, 0))
-    f += f * lost
-    return False
+    finite = bool(-huge < low and high < huge)
+    if x.dtype == np.float32:  # in float64 the difference is exact, or as good as that
+        with np.errstate(invalid="ignore"):
+            d = np.subtract(x, x_k, dtype=np.float64)
+        np.multiply(np.exp(d, out=d), 2.0**100, out=f, casting="same_kind")
+    else:
+        d, lost = difference(x, x_k)
+        np.exp(np.maximum(d, -edge), out=f)
+        f *= 2.0**100
+        if not (finite and high - low < edge):
+            f *= np.exp(np.minimum(d + edge, 0))
+        f += f * lost
+    return finite
