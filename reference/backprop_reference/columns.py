@@ -28,7 +28,7 @@ def _down_columns(
     """
     x = arguments[0]
     if x.ndim == 1:
-        with np.errstate(under="ignore"):
+        with np.errstate(under="ignore", invalid="ignore"):
             return formula(*results, *(np.empty_like(x) for _ in range(spare)), *arguments)
     n = x.shape[-1]
     to, given = ([rows(a) if a.ndim == x.ndim else a.reshape(-1) for a in arrays] for arrays in (results, arguments))
@@ -44,7 +44,7 @@ def _down_columns(
                 a[block] = column.T
 
     if x.size:
-        with np.errstate(under="ignore"):  # 0 and subnormals are right answers
+        with np.errstate(under="ignore", invalid="ignore"):  # 0 and subnormals are right answers, and NaN of infinities
             in_blocks(work, len(to[0]), n, passes=16, block=BLOCK if n < FEW else 4 * BLOCK)
     return None
 
@@ -85,7 +85,7 @@ def softmax_pulled_back(delta: Array, x: Array) -> Array:
 def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
     _, k, f_k, others = parts(x, w)
     g = f_k + others
-    one, scale = _units(w, g, delta)
+    one, scale = _units(w, g, delta, d)
     w *= one / g  # s, out of the reach of the subnormals: there each would lose half of itself
     if scale is not None:  # the difference of two huge cotangents must not overflow
         delta = np.multiply(delta, scale, out=dx)
@@ -95,14 +95,14 @@ def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
         dx /= one * scale
 
 
-def _units(f: Array, g: Array, delta: Array) -> tuple[Array, Array | None]:
+def _units(f: Array, g: Array, delta: Array, buffer: Array) -> tuple[Array, Array | None]:
     """Powers of two: `one` lifts a probability `f / g` above the subnormals, `scale` keeps `one · δ` in range.
 
     1 and None, if every product of an `s` above `tiny` and a difference of at least an ULP of the largest `δ` is a
     normal number: then only the last product, with `s_i`, may be none, and that is rounded once.
     """
     info, t = np.finfo(delta.dtype), delta.dtype.type
-    top = np.maximum(np.maximum.reduce(delta), -np.minimum.reduce(delta))
+    top = np.maximum.reduce(np.abs(delta, out=buffer))
     low, tiny = 2.0 ** (info.minexp // 6), 2.0 ** (info.minexp // 3)
     if minimum(f) > tiny * maximum(g) and ((top == 0) | ((low < top) & (top < 1 / tiny))).all():
         return t(1), None

@@ -113,7 +113,8 @@ def _in_parts(a: Array) -> Array:
 
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
 # same way, a chain of k loses up to k / 4 ULP, of terms made for it k / 2; `W x` of a vector is many chains, `δ W` few.
-DOT, VECTOR, MATRIX, WIDE = 1024, 128, 32, 32
+VECTOR, MATRIX, WIDE = 128, 32, 32
+DOT = 1 << 13  # bytes of a vector: BLAS's dot has 256 bytes of chains
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
 SHORT = 512  # columns, up to which argmax takes as long as anything else
 PARTS = 64  # in which long sums begin
@@ -129,8 +130,11 @@ def product(a: Array, b: Array) -> Array:
     >>> product(np.ones(1000), np.full((1000, 2), 0.1))
     array([100., 100.])
     """
-    if a.ndim == 1 and len(a) <= VECTOR:
-        return a.dot(b)  # `@` takes twice as long to start
+    if a.ndim == 1:
+        if len(a) <= VECTOR:
+            return a.dot(b)  # `@` takes twice as long to start
+        if b.flags.f_contiguous:
+            return _dots(b.T, a)
     k, p = b.shape
     m = prod(a.shape[:-1])
     vector = m == 1 or p == 1
@@ -139,8 +143,6 @@ def product(a: Array, b: Array) -> Array:
             return a @ b
         return np.matmul(a, b, out=fresh((*a.shape[:-1], p), np.result_type(a, b)))
     left = a.reshape(m, k)
-    if m == 1 and b.T.flags.c_contiguous:
-        return _dots(b.T, left[0]).reshape(*a.shape[:-1], p)
     block = VECTOR if vector else MATRIX
     if k // block * m * p <= WHOLE:
         return _in_pairs(left, b, block).reshape(*a.shape[:-1], p)
@@ -184,7 +186,7 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
 
 def _dots(W: Array, x: Array) -> Array:
     """`W x`, row by row, in equal parts."""
-    count = -(-len(x) // DOT)
+    count = -(-x.nbytes // DOT)
     part, rest = divmod(len(x), count)
     whole = len(x) - rest
     dots = np.vecdot(W[:, :whole].reshape(len(W), count, part), x[:whole].reshape(count, part))
@@ -240,11 +242,10 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> 
     >>> delta
     array([0., 0.])
     """
-    with np.errstate(invalid="ignore"):
-        delta_k = flat(delta)[k]
-        np.subtract(delta, delta_k, out=d)
-        np.subtract(delta, delta_k + np.add.reduce(np.multiply(w, d, out=d)) / one, out=out)
-        out -= np.add.reduce(np.multiply(w, out, out=d)) / one  # the rounding of the mean itself
+    delta_k = flat(delta)[k]
+    np.subtract(delta, delta_k, out=d)
+    np.subtract(delta, delta_k + np.add.reduce(np.multiply(w, d, out=d)) / one, out=out)
+    out -= np.add.reduce(np.multiply(w, out, out=d)) / one  # the rounding of the mean itself
 
 
 def exponentials(x: Array, x_k: Array, f: Array) -> bool:
@@ -267,8 +268,7 @@ def exponentials(x: Array, x_k: Array, f: Array) -> bool:
         return True
     finite = bool(-huge < low and high < huge)
     if x.dtype == np.float32:  # in float64 the difference is exact, or as good as that
-        with np.errstate(invalid="ignore"):
-            d = np.subtract(x, x_k, dtype=np.float64)
+        d = np.subtract(x, x_k, dtype=np.float64)
         np.multiply(np.exp(d, out=d), 2.0**100, out=f, casting="same_kind")
     else:
         d, lost = difference(x, x_k)

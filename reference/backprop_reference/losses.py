@@ -124,9 +124,10 @@ def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
     """
     (x,) = SOFTMAX.single(x)
     f = np.empty_like(x)
-    _, k, _, _ = parts(x, f)
-    others, g = (x.dtype.type(fsum(terms)) for terms in (np.delete(f, k), f))  # its error counts twice in s_i s_j
-    s = f / g
+    with np.errstate(under="ignore", invalid="ignore"):  # 0 and subnormals are right answers, and NaN of infinities
+        _, k, _, _ = parts(x, f)
+        others, g = (x.dtype.type(fsum(terms)) for terms in (np.delete(f, k), f))  # its error counts twice in s_i s_j
+        s = f / g
     rest = 1 - s
     rest[k] = others / g
     return (DiagonalMinusOuter(s, rest),)
