@@ -107,7 +107,7 @@ def accuracy(
 
     One run, the same inputs for all. Errors are in units in the last place of the true result, or of the problem's
     condition where that is larger. A cell of 4 is a last digit slightly off; 1e15 is no correct digit at all. A second
-    table is about sums of many equal terms, which are hard to add.
+    table is about sums of many equal terms, and of terms made for it, which are hard to add.
     """
     from . import accuracy_report, long_sums
     from .checking.report import finite
