@@ -8,7 +8,7 @@ import numpy as np
 
 from .arguments import Array, rows
 from .blocks import BLOCK, LARGE, fresh, in_blocks
-from .special import exponential, flat, maximum, minimum
+from .special import double, exponential, flat, maximum, minimum
 
 Index = Any  # an integer, or an array of one for each column
 
@@ -81,7 +81,7 @@ def total(a: Array, few: int = 8) -> Array:
     if few == 1 and a.flags.f_contiguous:
         return np.add.reduce(a)  # of neighbours NumPy adds eight and more in pairs
     if a.dtype == np.float32:
-        return np.add.reduce(a, dtype=np.float64).astype(np.float32)
+        return np.add.reduce(double(a)).astype(np.float32)
     if len(a) >= 16 * PARTS:
         a = _in_parts(a)
     while len(a) > few:
