@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backprop_oracle import certified
+from backprop_properties import block as block_module
 from backprop_properties.accuracy import scaled_ulp_error
 from backprop_properties.block import draw_block, draw_sizes
 from backprop_properties.claims import Certified, Violation, certified_errors, judge
@@ -32,6 +33,7 @@ from backprop_reference import (
     matvec,
     matvec_jacobian,
     matvec_vjp,
+    sigmoid,
     softmax,
     softmax_cross_entropy,
     softmax_cross_entropy_jacobian,
@@ -39,6 +41,7 @@ from backprop_reference import (
     softmax_jacobian,
     softmax_vjp,
     sum_reduction,
+    tanh,
 )
 from backprop_reference.errorfree import sum_of_rows
 
@@ -72,7 +75,7 @@ def test_within_its_bound_of_the_truth(name):
 
 
 def broken_rows(operation, block, implementation=None):
-    """The violations of the same laws in the rows of a batch; gradients of a parameter where no two rows share it."""
+    """The violations of the same laws in the rows of a batch; gradients of a parameter where each row has its own."""
     using = implementation or operation
     runs = list(block.runs())
     lone = len(runs) == len(block.delta)
@@ -92,10 +95,14 @@ def broken_rows(operation, block, implementation=None):
                         yield violation
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_rows_of_a_batch_are_within_its_bound_too(name):
+WITH_PARAMETERS = [name for name, row in OPERATIONS.items() if any(a[0] in "Wbw" for a in row.arguments)]
+
+
+@pytest.mark.parametrize(("name", "together"), [*((n, 32) for n in OPERATIONS), *((n, 1) for n in WITH_PARAMETERS)])
+def test_rows_of_a_batch_are_within_its_bound_too(name, together, monkeypatch):
     """A batch has other sums than an example: they run over many examples at a time."""
     operation = OPERATIONS[name]
+    monkeypatch.setattr(block_module, "TOGETHER", (together,))
 
     @settings(max_examples=CASES // 10, deadline=None)
     @given(st.integers(0, 2**32 - 1), st.sampled_from(DTYPES))
@@ -105,6 +112,19 @@ def test_rows_of_a_batch_are_within_its_bound_too(name):
             raise violation
 
     within()
+
+
+def test_a_gradient_of_a_parameter_in_a_batch_is_looked_at(monkeypatch):
+    operation, draw = OPERATIONS["matvec"], np.random.default_rng(0)
+    monkeypatch.setattr(block_module, "TOGETHER", (1,))
+
+    def vjp(delta, W, x):
+        return 0 * W, operation.vjp(delta, W, x)[1]
+
+    lazy = Operation("matvec", "", operation.arguments, operation.signature, operation.forward, operation.jacobian, vjp)
+    block = draw_block(operation, {"d": 2, "n": 3}, F64, 8, draw)
+    assert not list(broken_rows(operation, block))
+    assert {violation.what for violation in broken_rows(operation, block, lazy)} == {"dW"}
 
 
 def test_what_is_sloppy_in_batches_only_is_rejected():
@@ -124,7 +144,7 @@ def test_what_is_sloppy_in_batches_only_is_rejected():
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("n", "rows"), [(10, 300), (31, 200), (100, 20)])
+@pytest.mark.parametrize(("n", "rows"), [(10, 600), (31, 200), (49, 60), (100, 20), (127, 20)])
 @pytest.mark.parametrize("name", ["softmax", "softmax_cross_entropy"])
 def test_many_rows_of_a_softmax_are_within_the_bound(name, n, rows, dtype):
     """Sums down the columns, where the classes are few: one row in a hundred tells."""
@@ -151,6 +171,29 @@ def worst_of_a_batch(name, n, rows, dtype):
                 errors = certified_errors(question.claim(a[i]), dtype)  # NaN where nothing is asked
                 found = max(found, np.nanmax(errors, initial=0) / question.limit)
     return found
+
+
+@pytest.mark.parametrize("n", [47, 49, 100, 127])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_targets_that_are_hard_to_add_in_a_batch(n, dtype):
+    """A 1 and many of half its ULP: found by a reviewer, 8.6 ULP in eight chains of 16."""
+    operation = OPERATIONS["softmax_cross_entropy"]
+    x = np.linspace(-1, 1, n).astype(dtype)
+    for place in (0, n // 2):
+        y = np.full(n, 1.01 * np.finfo(dtype).eps / 2, dtype)
+        y[place] = 1
+        dx, dy = operation.vjp(np.ones(2, dtype), np.stack([x, x]), np.stack([y, y]))
+        case = Case(operation.name, (x, y), np.ones((), dtype), ())
+        for question, d in zip(questions(operation, case, "vjp", work=10**9), (dx[1], dy[1]), strict=True):
+            judge(question.claim(d), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("h", [tanh, sigmoid], ids=lambda h: h.name)
+def test_a_nan_beside_saturated_entries_changes_none_of_them(h, dtype):
+    x = np.array([45, 360, 1000, 0.5, -50, -1e30, np.inf, np.nan], dtype)
+    assert np.array_equal(h.derivative(x)[:-1], h.derivative(x[:-1]))
+    assert np.isnan(h.derivative(x)[-1])
 
 
 def test_a_jump_just_at_the_limit():
@@ -414,6 +457,20 @@ def test_rows_of_a_batch_do_not_see_each_other():
     dx, _ = softmax_cross_entropy_vjp(np.ones(3), rows[:3], np.eye(3)[[2, 2, 0]])
     np.testing.assert_array_equal(dx[2], 0)
     assert dx[1, 0] == 0
+
+
+def test_nor_do_they_of_many():
+    """Where the largest of few classes is found by comparison."""
+    x = np.random.default_rng(0).normal(size=(600, 10))
+    wild = [np.full(10, 3.0), np.where(np.arange(10) < 4, -np.inf, 1.0), np.arange(10) * 1e307]
+    x[7], x[300], x[599] = wild
+    for row, s in zip(wild, softmax(x)[[7, 300, 599]], strict=True):
+        np.testing.assert_allclose(s, softmax(row), rtol=1e-15)
+    tame = np.delete(np.arange(600), [7, 300, 599])
+    np.testing.assert_allclose(softmax(x)[tame], softmax(x[tame]), rtol=2e-15)
+    x[5, 3] = np.nan
+    assert np.array_equal(np.isnan(softmax(x)).any(-1), np.arange(600) == 5)
+    np.testing.assert_allclose(softmax(x)[300], softmax(wild[1]), rtol=1e-15)
 
 
 def _unmasked(row):

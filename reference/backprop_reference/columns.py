@@ -53,8 +53,8 @@ def _down_columns(
 def parts(x: Array, f: Array) -> tuple[bool, Index, Array, Array]:
     """`f = exp(x)` but for a factor, the index `k` of its largest entry, `f_k` and `others = Σ_{i≠k} f_i`.
 
-    First comes whether all differences of logits are finite. With the others, `1 − s_k` is `others / (f_k + others)`
-    and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
+    First comes whether all differences of logits are finite for sure. With the others, `1 − s_k` is
+    `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
     finite = exponentials(x, flat(x)[k], f)

@@ -42,7 +42,7 @@ def largest(x: Array) -> Index:
     columns = np.arange(batch)
     if not x.flags.c_contiguous:
         return x.argmax(0) + columns * n
-    if batch > SHORT and n <= 255:
+    if batch > SHORT and n <= 255:  # uint8
         top = np.maximum.reduce(x)
         if not np.isnan(maximum(top)):
             marks = (x == top) * np.arange(n, 0, -1, dtype=np.uint8)[:, None]  # argmax takes three times as long
@@ -78,8 +78,6 @@ def total(a: Array, few: int = 8) -> Array:
     if a.ndim == 1 and (a.dtype == np.float64 or len(a) <= VECTOR):
         with suppress(ValueError, OverflowError):  # infinite
             return a.dtype.type(fsum(_in_parts(a).tolist()))
-    if few == 1 and a.flags.f_contiguous:
-        return np.add.reduce(a)  # of neighbours NumPy adds eight and more in pairs
     if a.dtype == np.float32:
         return np.add.reduce(double(a)).astype(np.float32)
     if len(a) >= 16 * PARTS:
@@ -137,6 +135,8 @@ def product(a: Array, b: Array) -> Array:
             return _dots(b.T, a)
     k, p = b.shape
     m = prod(a.shape[:-1])
+    if m == 1 and a.ndim > 1:
+        return product(a.reshape(k), b).reshape(*a.shape[:-1], p)
     vector = m == 1 or p == 1
     if k <= MATRIX or min(m, p) > WIDE or (vector and k <= VECTOR):
         if m * p * a.itemsize < LARGE:
@@ -185,9 +185,9 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
 
 
 def _dots(W: Array, x: Array) -> Array:
-    """`W x`, row by row, in equal parts."""
-    count = -(-x.nbytes // DOT)
-    part, rest = divmod(len(x), count)
+    """`W x`, row by row, in equal parts and a rest."""
+    part = len(x) // -(-x.nbytes // DOT)
+    count, rest = divmod(len(x), part)
     whole = len(x) - rest
     dots = np.vecdot(W[:, :whole].reshape(len(W), count, part), x[:whole].reshape(count, part))
     u: Array = np.add.reduce(dots, -1)
@@ -253,7 +253,7 @@ def exponentials(x: Array, x_k: Array, f: Array) -> bool:
 
     Where all of `x` is, that is `eˣ`, of exact arguments. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`, with what the difference
     lost to rounding given back: exp magnifies it by the size of the exponent. Returns whether every difference of two
-    entries is finite.
+    entries is finite for sure.
 
     >>> f = np.empty(2)
     >>> exponentials(np.array([1000.0, 300.0]), np.array(1000.0), f)

@@ -128,8 +128,8 @@ def softmax_jacobian(x: ArrayLike) -> tuple[DiagonalMinusOuter]:
         _, k, _, _ = parts(x, f)
         others, g = (x.dtype.type(fsum(terms)) for terms in (np.delete(f, k), f))  # its error counts twice in s_i s_j
         s = f / g
-    rest = 1 - s
-    rest[k] = others / g
+        rest = 1 - s
+        rest[k] = others / g
     return (DiagonalMinusOuter(s, rest),)
 
 

@@ -74,18 +74,18 @@ def bell(v: Array, c: float) -> Array:
     """c / cosh² v = 2c / (1 + cosh 2v): tanh′ with v = x and c = 1, sigmoid′ with v = ½x and c = ¼."""
     a, edge = np.abs(v), 0.5 * _edge(v)
     f: Array | float = NEAR
-    if maximum(a) > edge:
+    if not maximum(a) <= edge:  # NaN too: it stands beside others
         a, f = np.minimum(a, edge), exponential(2 * np.clip(edge - a, -800, 0))
     a += a
     if v.dtype == np.float64:
         total = np.cosh(a, out=a)
         total += 1
         return np.divide(2 * c * f, total, out=total)
-    m = np.expm1(a, out=a)  # e^2|v| - 1 to half an ULP, where NumPy's cosh of float32 is off by 2.5
+    m = np.expm1(a, out=a)  # where e^2|v| counts, NumPy has it right to an ULP, and its cosh of float32 to 2.5
     total = m + 1
-    np.divide(m, total, out=total)
-    total *= m
-    total += 4  # 2 + 2 cosh 2v
+    np.reciprocal(total, out=total)
+    total += 3
+    total += m  # 2 + 2 cosh 2v, the largest term last
     return np.divide(4 * c * f, total, out=total)
 
 

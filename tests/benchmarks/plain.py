@@ -68,8 +68,20 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+C = float(np.sqrt(2 / np.pi))
+
+
 def gelu_tanh(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + np.tanh(C * (x + 0.044715 * x**3)))
+
+
+def gelu_tanh_slope(x):
+    t = np.tanh(C * (x + 0.044715 * x**3))
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * C * (1 + 3 * 0.044715 * x**2)
+
+
+def matvec_vjp(delta, W, x):
+    return delta.reshape(-1, delta.shape[-1]).T @ x.reshape(-1, x.shape[-1]), delta @ W
 
 
 def layer(h):
@@ -96,8 +108,24 @@ def linear_vjp(delta, w, x, y):
     return (slope[..., None] * x).reshape(-1, x.shape[-1]).sum(0), slope[..., None] * w, -slope
 
 
+def two_layers(W1, b1, W2, b2, x, y):
+    return cross_entropy(np.tanh(x @ W1.T + b1) @ W2.T + b2, y)
+
+
+def two_layers_vjp(delta, W1, b1, W2, b2, x, y):
+    h = np.tanh(x @ W1.T + b1)
+    delta, dy = cross_entropy_vjp(delta, h @ W2.T + b2, y)
+    second = matvec_vjp(delta, W2, h)
+    before = second[1] * (1 - h**2)
+    return *matvec_vjp(before, W1, x), before.reshape(-1, len(b1)).sum(0), *second, dy
+
+
 def one(x):
     return np.ones_like(x)
+
+
+def scalar(h, slope):
+    return h, lambda d, x: d * slope(x)
 
 
 PLAIN = {  # forward and vjp
@@ -105,22 +133,30 @@ PLAIN = {  # forward and vjp
     "add": (lambda x, y: x + y, lambda d, x, y: (d.copy(), d.copy())),
     "subtract": (lambda x, y: x - y, lambda d, x, y: (d.copy(), -d)),
     "hadamard": (lambda x, y: x * y, lambda d, x, y: (d * y, d * x)),
-    "exp": (np.exp, lambda d, x: d * np.exp(x)),
-    "tanh": (np.tanh, lambda d, x: d * (1 - np.tanh(x) ** 2)),
-    "sigmoid": (sigmoid, lambda d, x: d * sigmoid(x) * (1 - sigmoid(x))),
-    "relu": (lambda x: np.maximum(x, 0), lambda d, x: d * (x > 0)),
-    "softplus": (lambda x: np.logaddexp(x, 0), lambda d, x: d * sigmoid(x)),
-    "silu": (lambda x: x * sigmoid(x), lambda d, x: d * sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
-    "gelu_tanh": (gelu_tanh, None),
+    "exp": scalar(np.exp, np.exp),
+    "log": scalar(np.log, lambda x: 1 / x),
+    "reciprocal": scalar(lambda x: 1 / x, lambda x: -1 / x**2),
+    "negate": scalar(lambda x: -x, lambda x: -one(x)),
+    "square": scalar(lambda x: x**2, lambda x: 2 * x),
+    "identity": scalar(lambda x: x.copy(), one),
+    "tanh": scalar(np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "sigmoid": scalar(sigmoid, lambda x: sigmoid(x) * (1 - sigmoid(x))),
+    "relu": scalar(lambda x: np.maximum(x, 0), lambda x: x > 0),
+    "leaky_relu": scalar(lambda x: np.where(x < 0, 0.01 * x, x), lambda x: np.where(x < 0, x.dtype.type(0.01), 1)),
+    "elu": scalar(lambda x: np.where(x < 0, np.expm1(x), x), lambda x: np.where(x < 0, np.exp(x), 1)),
+    "softplus": scalar(lambda x: np.logaddexp(x, 0), sigmoid),
+    "silu": scalar(lambda x: x * sigmoid(x), lambda x: sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
+    "gelu_tanh": scalar(gelu_tanh, gelu_tanh_slope),
     "sum_reduction": (lambda x: x.sum(-1), lambda d, x: d[..., None] * np.ones_like(x)),
     "dot": (lambda x, y: (x * y).sum(-1), lambda d, x, y: (d[..., None] * y, d[..., None] * x)),
     "squared_error": (lambda x, y: ((x - y) ** 2).sum(-1), lambda d, x, y: (2 * d[..., None] * (x - y),) * 2),
     "linear_regression": (lambda w, x, y: ((w * x).sum(-1) - y) ** 2, linear_vjp),
-    "matvec": (lambda W, x: x @ W.T, None),
+    "matvec": (lambda W, x: x @ W.T, matvec_vjp),
     "affine": (layer(lambda z: z), layer_vjp(one)),
     "activation[tanh]": (layer(np.tanh), layer_vjp(lambda z: 1 - np.tanh(z) ** 2)),
     "softmax": (softmax, softmax_vjp),
     "softmax_cross_entropy": (cross_entropy, cross_entropy_vjp),
+    "two_layer_network[tanh]": (two_layers, two_layers_vjp),
     "logistic_regression": (lambda W, x, b, y: cross_entropy(x @ W.T + b, y), logistic_vjp),
 }
 
