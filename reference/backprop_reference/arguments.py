@@ -103,6 +103,10 @@ class Signature:
         dtype = values[0].dtype if values and type(values[0]) is np.ndarray else None
         if (dtype is not _DOUBLE and dtype is not _SINGLE) or len(values) != len(cores):
             return []
+        if len(cores) == 1:  # there is nothing to compare it with
+            (x,), (*_, parameter, core) = values, cores[0]
+            fits = x.size and x.flags.c_contiguous and x.ndim >= len(core) and not parameter
+            return [x] if fits else []
         arrays, shapes = list(values), []
         sizes: dict[str, int] = {}
         batch = None
