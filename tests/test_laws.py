@@ -6,8 +6,9 @@ import pytest
 from hypothesis import settings
 
 from backprop_oracle.definitions import definition
+from backprop_properties.findings import EVERY_LAW
 from backprop_properties.inputs import shape_pool
-from backprop_properties.trial import EVERY_LAW, try_operation
+from backprop_properties.trial import try_operation
 from backprop_reference import OPERATIONS
 from backprop_reference.derivations import DERIVATIONS
 

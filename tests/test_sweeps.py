@@ -19,17 +19,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from backprop_properties import sweep, trial, verification, workers
+from backprop_properties import findings, shrink, sweep, trial, verification, workers
 from backprop_properties.block import ENTRIES, ROWS, draw_block, draw_sizes, rows_of
 from backprop_properties.claims import Violation
 from backprop_properties.commands import app
 from backprop_properties.faults import FAULTS, implementation
 from backprop_properties.faults.sometimes import SOMETIMES
+from backprop_properties.findings import BATCH, Failure, Outcome
 from backprop_properties.inputs import TILES, Case, cores
 from backprop_properties.points import added_up
 from backprop_properties.shrink import smallest
 from backprop_properties.sweep import replay_batch, try_sweep
-from backprop_properties.trial import BATCH, Failure, Outcome, shrunk
+from backprop_properties.trial import shrunk
 from backprop_properties.verification import EVERY_LAW_ON, PART, PARTS, Report, cut
 from backprop_reference import OPERATIONS, Operation
 
@@ -157,14 +158,14 @@ def reproduced(failure: Failure, wrong: Operation) -> Violation:
 )
 def test_a_fault_in_one_of_20_000_cases_is_found_shrunk_and_reproducible(name: str, argument: str) -> None:
     wrong = rarely_wrong(name, argument, one_in=20_000)
-    assert not trial.try_operation(OPERATIONS[name], wrong, examples=30, laws={VJP: trial.EVERY_LAW[VJP]}).failures
+    assert not trial.try_operation(OPERATIONS[name], wrong, examples=30, laws={VJP: findings.EVERY_LAW[VJP]}).failures
     parts = (try_sweep(OPERATIONS[name], wrong, examples=PART, part=part) for part in range(1, 12))
     found = next(outcome.failures for outcome in parts if outcome.failures)
     (failure,) = found
     assert failure.law == VJP
     small = shrunk(failure, wrong)
     assert small.what == f"d{argument}"
-    assert trial.complexity(small.case) <= trial.complexity(failure.case)
+    assert shrink.complexity(small.case) <= shrink.complexity(failure.case)
     assert sum(a.size for a in (*small.case.args, small.case.delta)) <= 9
     assert reproduced(small, wrong).what == f"d{argument}"
 
@@ -309,7 +310,7 @@ def test_a_softmax_is_shrunk_to_something() -> None:
 
 def test_the_reproduction_of_an_empty_array_has_its_shape() -> None:
     case = Case("matvec", (np.zeros((2, 0)), np.zeros(0)), np.zeros(2), ())
-    failure = trial.failure_at(OPERATIONS["matvec"], VJP, Violation("dW", "no"), case)
+    failure = findings.failure_at(OPERATIONS["matvec"], VJP, Violation("dW", "no"), case)
     assert "W = np.zeros((2, 0), np.float64)" in failure.reproduction
     exec(failure.reproduction, {})
 
@@ -350,7 +351,7 @@ def test_tasks_are_of_all_examples_and_not_too_many(examples: int) -> None:
 def test_outcomes_merge_to_the_same_in_any_order() -> None:
     parts = [try_sweep(OPERATIONS["affine"], examples=2000, part=k) for k in range(4)]
     parts.append(trial.try_operation(OPERATIONS["affine"], examples=5))
-    one, other = trial.merged(parts), trial.merged(parts[::-1])
+    one, other = findings.merged(parts), findings.merged(parts[::-1])
     assert one.tallies == other.tallies
     assert list(one.tallies) == list(other.tallies)
     assert one.cases == 8005

@@ -22,8 +22,8 @@ from rich.table import Table
 from backprop_reference import OPERATIONS, Jacobian, Operation
 from backprop_reference.derivations import DERIVATIONS, derivation, product
 
+from .findings import Failure, Outcome, Tally
 from .inputs import cores
-from .trial import Failure, Outcome, Tally
 from .truth import TRUTH_LAWS
 from .verification import Report
 

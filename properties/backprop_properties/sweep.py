@@ -20,10 +20,11 @@ from backprop_reference import OPERATIONS, Operation
 
 from .block import BLOCKS, Block, draw_block, draw_sizes, rows_of
 from .claims import Close, Violation
+from .findings import BATCH, Failure, Outcome, Tally, failure_at
 from .inputs import Case
 from .laws import LAWS, point
 from .points import LARGEST_JACOBIAN, added_up
-from .trial import BATCH, FLOATS, Failure, Outcome, Tally, failure_at, violations
+from .trial import FLOATS, violations
 
 JACOBIANS = 8  # of a block, for the first of each dtype
 

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 from backprop_reference import OPERATIONS
 
 from .compositions import CHAIN_LAWS
+from .findings import Failure, Outcome
 from .sweep import try_sweep
-from .trial import Failure, Outcome, shrunk, try_chain_law, try_operation
+from .trial import shrunk, try_chain_law, try_operation
 from .workers import done
 
 EVERY_LAW_ON = 100  # cases of an operation go through all laws; those above it are swept

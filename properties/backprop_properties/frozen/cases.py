@@ -1,31 +1,25 @@
-"""The cases of a set: chosen for what they catch, with numbers drawn from a seed where any numbers will do."""
+"""The cases of a set, made by its recipes, with numbers drawn from a seed where any numbers will do."""
 
 import math
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from backprop_reference import Operation
 
-from ..inputs import cores, may_be_empty
-from ..regimes import family
+from ..inputs import cores
 from . import draws
 from .counterexamples import counterexamples
 from .draws import Maker, Random
 from .floats import Array
 from .functions import function_cases
 from .notes import NOTES
+from .recipes import Recipe, letters_of, recipes
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-RATIONAL = re.compile(
-    r"scale|add|subtract|hadamard|negate|square|identity|relu|sum_reduction|dot|matvec|affine|squared_error|"
-    r"linear_regression|activation\[(identity|relu)\]"
-)
-CLASSIFIERS = ("logistic_regression", "two_layer_network", "backpropagation")
 
 
 @dataclass(frozen=True)
@@ -47,20 +41,6 @@ class Chosen:
     def special(self) -> bool:
         """Whether some input is NaN or infinite, and not just a mask."""
         return "NotANumber" in self.flags or "Infinite" in self.flags
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a case is made: sizes by kind, `fill` for all arguments, `by_name` for some, `delta` for the cotangent."""
-
-    comment: str
-    flags: tuple[str, ...]
-    fill: Maker = draws.ordinary
-    delta: Maker = draws.ordinary
-    by_name: Mapping[str, Maker] = field(default_factory=dict)
-    sizes: str = "small"
-    batch: tuple[int, ...] = ()
-    times: int = 1
 
 
 def is_parameter(argument: str) -> bool:
@@ -122,10 +102,6 @@ def _into_domain(operation: Operation, a: Array) -> Array:
     return np.where(a == 0, a.dtype.type(1), a) if operation.name in ("log", "reciprocal") else a
 
 
-def _letters(operation: Operation) -> list[str]:
-    return sorted({letter for core in cores(operation) for letter in core})
-
-
 def _small(letters: list[str], k: int) -> dict[str, int]:
     """Small, all different, and others from case to case."""
     offered = [(2, 3, 1, 4), (3, 2, 4, 1), (1, 3, 2, 4), (4, 2, 3, 1)][k % 4]
@@ -142,7 +118,7 @@ def _tail(letters: list[str], k: int) -> dict[str, int]:
 
 def _sizes(operation: Operation, kind: str, k: int) -> dict[str, int]:
     """By a kind's name; that of a letter is small sizes, and 0 for the letter."""
-    letters = _letters(operation)
+    letters = letters_of(operation)
     return SIZES[kind](letters, k) if kind in SIZES else _small(letters, k) | {kind: 0}
 
 
@@ -152,145 +128,6 @@ SIZES: Mapping[str, Callable[[list[str], int], dict[str, int]]] = {
     "equal": lambda letters, k: dict.fromkeys(letters, 2 + k % 2),
     "tail": _tail,
 }
-
-# ── Recipes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-EVERYWHERE = (
-    Recipe("numbers without structure", ("Ordinary",), times=6),
-    Recipe("all sizes 1", ("SingleElement",), sizes="ones", times=2),
-    Recipe("all sizes equal", ("Square", "Ordinary"), sizes="equal", times=3),
-    Recipe("the cotangent picks one output", ("UnitCotangent",), draws.small, times=3),
-    Recipe("the cotangent is 0", ("ZeroCotangent",), draws.small, draws.zeros),
-    Recipe("equal entries and zeros", ("Ties",), draws.ties, draws.ties, times=2),
-    Recipe("neighbouring floats", ("NearTies",), draws.near_ties, draws.ordinary),
-    Recipe("subnormal numbers", ("Subnormal",), draws.tiny, draws.small, times=2),
-)
-_BATCHES = (
-    Recipe("a batch of three", ("Batch",), batch=(3,)),
-    Recipe("a batch with two axes", ("Batch",), draws.small, draws.small, batch=(2, 2)),
-    Recipe("a batch of one", ("Batch", "SingleElement"), draws.small, draws.small, batch=(1,)),
-    Recipe("a batch of nothing", ("Batch", "Empty"), draws.small, draws.small, batch=(0,)),
-)
-_TAILS = Recipe("one entry more than a tile", ("TileTail",), draws.small, draws.small, sizes="tail", times=3)
-_INTEGERS = Recipe("small integers, by hand", ("HandChecked",), draws.integers, draws.integers, times=4)
-_MIXED = Recipe("magnitudes far apart", ("Absorption",), draws.mixed, times=3)
-
-_ELEMENTARY = (
-    Recipe("large numbers", ("Large",), draws.large, draws.small, times=2),
-    Recipe("a subnormal cotangent", ("Subnormal",), draws.small, draws.tiny),
-    Recipe("magnitudes of every size", ("Ordinary",), draws.sized(-20, 20), draws.sized(-20, 20), times=4),
-)
-_BESIDE = Recipe("all entries within three units of one number", ("NearTies",), draws.beside, draws.small)
-_SUMS = (Recipe("large numbers", ("Large",), draws.fairly_large, draws.small, times=2), _BESIDE)
-
-_LOGITS = {"x": draws.ordinary}
-_SOFTMAX = (
-    *(
-        Recipe(f"one logit ahead by {by}", ("Confident",), by_name={"x": draws.ahead(by)}, delta=draws.ordinary)
-        for by in (8, 30, 40, 90, 200, 400, 700, 720, 740, 800)
-    ),
-    Recipe("equal logits", ("Ties",), draws.equal, draws.small, times=2),
-    Recipe("equal logits at 0: each probability is 1/n", ("HandChecked", "Ties"), draws.zeros, draws.integers, times=3),
-    Recipe("masked logits", ("Mask",), draws.masked, draws.ordinary, times=3),
-    Recipe("a constant cotangent", ("ConstantCotangent",), draws.ordinary, draws.equal, times=2),
-    Recipe("neighbouring cotangents", ("NearTies",), draws.ordinary, draws.near_ties, times=2),
-    Recipe("huge logits", ("Large",), draws.large, draws.small, times=2),
-    Recipe("a subnormal cotangent", ("Subnormal",), draws.ordinary, draws.tiny),
-    Recipe("a large cotangent", ("Large",), draws.ordinary, draws.large),
-)
-_TARGETS: tuple[tuple[str, str, Maker], ...] = (
-    ("OneHot", "a one-hot target", draws.one_hot),
-    ("Distribution", "a target that is a distribution", draws.distribution),
-    ("GeneralTarget", "any target", draws.ordinary),
-    ("ZeroTarget", "a target of zeros", draws.zeros),
-)
-_CROSS_ENTROPY = (
-    *(Recipe(text, (flag,), by_name={"y": maker}, times=3) for flag, text, maker in _TARGETS),
-    *(
-        Recipe(f"one logit ahead by {by}, {text}", ("Confident", flag), by_name={"x": draws.ahead(by), "y": maker})
-        for by in (20, 40, 200, 700, 740)
-        for flag, text, maker in _TARGETS[:3]
-    ),
-    Recipe("masked logits where a one-hot target is 0", ("Mask", "OneHot"),
-           by_name={"x": draws.masked_last, "y": draws.first_hot}, times=3),
-    Recipe("masked logits where a distribution is 0", ("Mask", "Distribution"),
-           by_name={"x": draws.masked_last, "y": draws.all_but_last(draws.distribution)}, times=3),
-    Recipe("masked logits where any target is 0", ("Mask", "GeneralTarget"),
-           by_name={"x": draws.masked_last, "y": draws.all_but_last(draws.ordinary)}, times=2),
-    Recipe("equal logits, an integer target: ∂L/∂x = sum(y)/n − y", ("HandChecked", "SlipSumOfTargets"), draws.zeros,
-           draws.integers, {"y": draws.integers}, times=3),
-    Recipe("huge logits, one-hot", ("Large", "OneHot"), draws.large, draws.small, {"y": draws.one_hot}, times=2),
-    Recipe("the minus of the third line", ("SlipLostSign",), draws.small, draws.small, {"y": draws.one_hot}, times=2),
-)  # fmt: skip
-_CLASSIFIED = (
-    *(Recipe(text, (flag,), by_name={"y": maker}, times=2) for flag, text, maker in _TARGETS),
-    *(
-        Recipe(f"one logit ahead by about {by}, {text}", ("Confident", flag), draws.small,
-               by_name={"b": draws.ahead(by), "y": maker})
-        for by in (30, 90)
-        for flag, text, maker in _TARGETS[:2]
-    ),
-    Recipe("targets that sum to 3", ("SlipSumOfTargets",), draws.small, draws.small, {"y": draws.constant(1.5)},
-           sizes="equal"),
-    Recipe("weights 0: equal logits, ∂L/∂b = sum(y)/d − y in the last layer", ("HandChecked",), draws.zeros,
-           draws.integers, {"x": draws.integers, "y": draws.integers}, times=2),
-)  # fmt: skip
-_ACTIVATED = (
-    Recipe("W = 0, b = 0: h and h′ at 0", ("HandChecked",), draws.zeros, draws.integers, {"x": draws.integers}),
-    Recipe("large sums: the function is flat, or a straight line", ("Saturation",), draws.sized(2, 4), draws.small,
-           times=3),
-    Recipe("W = 0: the function at b", ("Saturation",), draws.small, draws.small,
-           {"W": draws.zeros, "b": draws.sized(3, 6)}, times=2),
-)  # fmt: skip
-_SLIPS: Mapping[str, tuple[Recipe, ...]] = {
-    "add": (Recipe("the Jacobian is I", ("SlipOnesForIdentity",), draws.small, draws.integers, times=2),),
-    "sum_reduction": (Recipe("the Jacobian is a row", ("SlipColumnForRow",), draws.small, draws.integers, times=2),),
-    "softmax": (Recipe("the path through the sum", ("SlipSubtractedPath",), draws.small, draws.integers, times=2),),
-    "logistic_regression": (
-        Recipe("the last entry of ∂L/∂x", ("SlipFirstColumn", "SlipOnesForIdentity"), draws.small, draws.small,
-               {"y": draws.one_hot}, times=2),
-    ),
-    "two_layer_network": (
-        Recipe("∂L/∂b² is a row", ("SlipColumnForRow",), draws.small, draws.small, {"y": draws.one_hot}),
-    ),
-    "backpropagation": (
-        Recipe("∂h/∂b, not ∂b/∂b", ("SlipBiasByItself",), draws.small, draws.small, {"y": draws.one_hot}, times=2),
-    ),
-}  # fmt: skip
-
-_FAMILIES: Mapping[str, tuple[Recipe, ...]] = {
-    "elementary": (_TAILS, _MIXED, *_ELEMENTARY, _BESIDE),
-    "function": (_TAILS, *_ELEMENTARY[1:]),
-    "sum": (_TAILS, _MIXED, *_SUMS),
-    "softmax": (_TAILS, *_SOFTMAX),
-    "cross-entropy": (_TAILS, *_CROSS_ENTROPY),
-    "composition": (_TAILS, _MIXED),
-}
-
-
-def recipes(operation: Operation) -> Iterator[Recipe]:
-    """An operation's recipes: those of all, of its family, of its last loss, and its slips."""
-    base = operation.name.partition("[")[0]
-    yield from EVERYWHERE
-    if RATIONAL.fullmatch(operation.name):
-        yield _INTEGERS
-    yield from _FAMILIES[family(operation.name)]
-    yield from _CLASSIFIED if base in CLASSIFIERS else ()
-    yield from _ACTIVATED if base == "activation" else ()
-    yield from _SLIPS.get(base, ())
-    yield from _BATCHES
-    yield from _empty(operation)
-    yield Recipe("NaN in the cotangent", ("NotANumber",), delta=draws.one_nan)
-    for name in operation.arguments:
-        yield Recipe(f"NaN in {name}", ("NotANumber",), by_name={name: draws.one_nan})
-
-
-def _empty(operation: Operation) -> Iterator[Recipe]:
-    """A size of 0, one letter after the other, of those that may be."""
-    for letter in _letters(operation):
-        if may_be_empty(operation, letter):
-            yield Recipe(f"the size {letter} is 0", ("Empty",), draws.small, draws.small, sizes=letter)
-
 
 UNDECIDED = (("two infinite logits", [math.inf, math.inf]), ("masks alone", [-math.inf, -math.inf]))
 
