@@ -188,6 +188,28 @@ def test_targets_that_are_hard_to_add_in_a_batch(n, dtype):
             judge(question.claim(d), dtype)
 
 
+def test_the_rest_of_a_very_long_row_is_no_longer_than_a_part():
+    """2¹³ parts: their rest was once 8191 terms in a row, 70 ULP of terms made for it."""
+    W = np.zeros((1, (1 << 24) - 1), F32)
+    rest = W[0, -8191:]
+    rest[:] = 1.01 * 2.0**-24
+    rest[0] = 1
+    exact = 1 + 8190 * float(rest[1])
+    assert abs(float(matvec(W, np.ones(W.size, F32))[0]) - exact) <= (4 + np.log2(W.size)) * 2.0**-23
+
+
+def test_a_batch_of_one_is_added_as_an_example_is():
+    W, x = np.random.default_rng(0).normal(size=(2, 3, 1000))
+    assert np.array_equal(matvec(W, x[:1]), [matvec(W, x[0])])
+    assert matvec(W, x[:1, None]).shape == (1, 1, 3)
+
+
+def test_a_softmax_jacobian_underflows_silently():
+    with np.errstate(all="raise"):
+        (J,) = softmax_jacobian([0.0, -740.0])
+    assert J.rest[0] == np.exp(-740.0)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("h", [tanh, sigmoid], ids=lambda h: h.name)
 def test_a_nan_beside_saturated_entries_changes_none_of_them(h, dtype):

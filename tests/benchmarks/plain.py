@@ -91,16 +91,14 @@ def layer(h):
 def layer_vjp(slope):
     def vjp(delta, W, x, b):
         delta = delta * slope(x @ W.T + b)
-        flat, inputs = delta.reshape(-1, delta.shape[-1]), x.reshape(-1, x.shape[-1])
-        return flat.T @ inputs, delta @ W, flat.sum(0)
+        return *matvec_vjp(delta, W, x), delta.reshape(-1, len(b)).sum(0)
 
     return vjp
 
 
 def logistic_vjp(delta, W, x, b, y):
     delta, dy = cross_entropy_vjp(delta, x @ W.T + b, y)
-    flat, inputs = delta.reshape(-1, delta.shape[-1]), x.reshape(-1, x.shape[-1])
-    return flat.T @ inputs, delta @ W, flat.sum(0), dy
+    return *matvec_vjp(delta, W, x), delta.reshape(-1, len(b)).sum(0), dy
 
 
 def linear_vjp(delta, w, x, y):
