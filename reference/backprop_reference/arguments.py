@@ -104,7 +104,7 @@ class Signature:
         if (dtype is not _DOUBLE and dtype is not _SINGLE) or len(values) != len(cores):
             return []
         if len(cores) == 1:  # there is nothing to compare it with
-            (x,), (*_, parameter, core) = values, cores[0]
+            (x,), (_, _, parameter, core) = values, cores[0]
             fits = x.size and x.flags.c_contiguous and x.ndim >= len(core) and not parameter
             return [x] if fits else []
         arrays, shapes = list(values), []

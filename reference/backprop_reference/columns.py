@@ -18,6 +18,7 @@ FEW = 48  # classes
 # Below, arrays have the classes first: `x (n)`, or `x (n, batch)`.
 
 
+@np.errstate(under="ignore", invalid="ignore")  # 0 and subnormals are right answers, and NaN of infinities
 def _down_columns(
     formula: Callable[..., None], results: Sequence[Array], arguments: Sequence[Array], spare: int = 0
 ) -> None:
@@ -28,8 +29,7 @@ def _down_columns(
     """
     x = arguments[0]
     if x.ndim == 1:
-        with np.errstate(under="ignore", invalid="ignore"):
-            return formula(*results, *(np.empty_like(x) for _ in range(spare)), *arguments)
+        return formula(*results, *(np.empty_like(x) for _ in range(spare)), *arguments)
     n = x.shape[-1]
     to, given = ([rows(a) if a.ndim == x.ndim else a.reshape(-1) for a in arrays] for arrays in (results, arguments))
 
@@ -44,9 +44,8 @@ def _down_columns(
                 a[block] = column.T
 
     if x.size:
-        with np.errstate(under="ignore", invalid="ignore"):  # 0 and subnormals are right answers, and NaN of infinities
-            np.setbufsize(1024)  # entries: a number of each column is copied into longer buffers, for twice the time
-            in_blocks(work, len(to[0]), n, passes=16, block=BLOCK if n < FEW else 4 * BLOCK)
+        np.setbufsize(1024)  # entries: a number of each column is copied into longer buffers, for twice the time
+        in_blocks(work, len(to[0]), n, passes=16, block=BLOCK if n < FEW else 4 * BLOCK)
     return None
 
 

@@ -13,6 +13,7 @@ from .special import double, exponential, flat, maximum, minimum
 Index = Any  # an integer, or an array of one for each column
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def difference(a: Array, b: Array) -> tuple[Array, Array]:
     """`d = a − b` rounded, and what the rounding lost: `a − b = d + lost` exactly (Knuth's TwoSum).
 
@@ -22,10 +23,9 @@ def difference(a: Array, b: Array) -> tuple[Array, Array]:
     >>> float(d[0]), float(lost[0])
     (1.0, -1e-17)
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        d = a - b
-        shift = d - a
-        lost = (a - (d - shift)) - (b + shift)
+    d = a - b
+    shift = d - a
+    lost = (a - (d - shift)) - (b + shift)
     return d, np.where(np.isfinite(lost), lost, 0)
 
 

@@ -112,15 +112,15 @@ def network_signature(depth: int) -> Signature:
     return Signature("backpropagation", f"{names} x y", f"{shapes}(m0),(m{depth})->()")
 
 
+@np.errstate(under="ignore")
 def _forward(
     functions: Sequence[ScalarFunction], parameters: Sequence[Array], x: Array
 ) -> tuple[list[Array], list[Array]]:
     """`z = [z¹ … zᴷ]` and `h = [h⁰ … hᴷ]`, with `zⁱ = Wⁱ hⁱ⁻¹ + bⁱ`, `hⁱ = gⁱ(zⁱ)`, `h⁰ = x`."""
     z, h = [], [x]
-    with np.errstate(under="ignore"):
-        for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-            z.append(preactivation(W, h[-1], b))
-            h.append(value(g, z[-1]))
+    for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
+        z.append(preactivation(W, h[-1], b))
+        h.append(value(g, z[-1]))
     return z, h
 
 
@@ -138,6 +138,7 @@ def _slopes(functions: Sequence[ScalarFunction], z: Sequence[Array]) -> list[Arr
     return slopes
 
 
+@np.errstate(under="ignore")
 def _backward(
     delta: Array, functions: Sequence[ScalarFunction], parameters: Sequence[Array], z: list[Array], h: list[Array]
 ) -> tuple[list[tuple[Array, Array]], Array]:
@@ -147,13 +148,12 @@ def _backward(
     """
     gradients = []
     single = delta.ndim == 1
-    with np.errstate(under="ignore"):
-        slopes = _slopes(functions, z) if single and sum(map(len, z)) <= BLOCK else []
-        h.pop()
-        for g, W in zip(reversed(functions), reversed(parameters[::2]), strict=True):
-            delta = np.multiply(delta, slopes.pop(), out=delta) if slopes else pull_back(delta, g, z.pop())
-            gradients.append((sum_of_outer_products(delta, h.pop()), delta if single else sum_of_rows(delta)))
-            delta = product(delta, W)
+    slopes = _slopes(functions, z) if single and sum(map(len, z)) <= BLOCK else []
+    h.pop()
+    for g, W in zip(reversed(functions), reversed(parameters[::2]), strict=True):
+        delta = np.multiply(delta, slopes.pop(), out=delta) if slopes else pull_back(delta, g, z.pop())
+        gradients.append((sum_of_outer_products(delta, h.pop()), delta if single else sum_of_rows(delta)))
+        delta = product(delta, W)
     return gradients[::-1], delta
 
 

@@ -57,15 +57,15 @@ class ScalarFunction:
         """h′(x), entrywise."""
         return self.dh(as_floating(x, f"{self.name}.derivative"))[()]
 
+    @np.errstate(under="ignore")  # 0 and subnormals are right answers; as a decorator it takes half the time
     def h(self, x: Array) -> Array:
         """h(x) of a float32 or float64 array, unchecked."""
-        with np.errstate(under="ignore"):  # 0 and subnormals are right answers
-            return value(self, x)
+        return value(self, x)
 
+    @np.errstate(under="ignore")
     def dh(self, x: Array) -> Array:
         """h′(x) of a float32 or float64 array, unchecked."""
-        with np.errstate(under="ignore"):
-            return slope(self, x)
+        return slope(self, x)
 
 
 def scalar_function(h: object, operation: str) -> ScalarFunction:
@@ -110,8 +110,10 @@ def _entrywise(h: ScalarFunction, formula: Formula, x: Array, suffix: str) -> Ar
     if h.divisible and x.size > BLOCK:
         return _in_blocks(formula, x)
     result = formula(x) if x.ndim or not h.divisible else formula(x[None])[0]
+    if result is x:
+        return x.copy()
     if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
-        return result if result is not x else x.copy()
+        return result
     result = np.asarray(result)
     if result.shape != x.shape:
         raise ValueError(f"{h.name}{suffix}: expected a result of the argument's shape {x.shape}, got {result.shape}")

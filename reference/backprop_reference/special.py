@@ -83,7 +83,7 @@ def bell(v: Array, c: float) -> Array:
         return np.divide(2 * c * f, total, out=total)
     m = np.expm1(a, out=a)  # where e^2|v| counts, NumPy has it right to an ULP, and its cosh of float32 to 2.5
     total = m + 1
-    np.reciprocal(total, out=total)
+    np.divide(1, total, out=total)  # np.reciprocal takes half as long again
     total += 3
     total += m  # 2 + 2 cosh 2v, the largest term last
     return np.divide(4 * c * f, total, out=total)
