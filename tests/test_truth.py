@@ -1,5 +1,7 @@
 """The last digit: the reference is within its bounds of the certified truth, and what is not is rejected."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from backprop_properties.trial import violations
 from backprop_properties.truth import BOUNDS, TRUTH_LAWS, bound_of, limit_of, questions, truth_point
 from backprop_reference import (
     OPERATIONS,
+    DiagonalMinusOuter,
     Layer,
     Operation,
     activation,
@@ -152,7 +155,7 @@ def test_many_rows_of_a_softmax_are_within_the_bound(name, n, rows, dtype):
 
 
 def test_sums_in_chains_are_not_within_the_bound(monkeypatch):
-    monkeypatch.setattr(errorfree, "total", lambda a, few: np.add.reduce(a))
+    monkeypatch.setattr(errorfree, "total", lambda a, exact: np.add.reduce(a))
     assert worst_of_a_batch("softmax", 31, 300, F64) > 1
 
 
@@ -186,6 +189,32 @@ def test_targets_that_are_hard_to_add_in_a_batch(n, dtype):
         case = Case(operation.name, (x, y), np.ones((), dtype), ())
         for question, d in zip(questions(operation, case, "vjp", work=10**9), (dx[1], dy[1]), strict=True):
             judge(question.claim(d), dtype)
+
+
+@pytest.mark.parametrize("n", [37, 45, 91, 105, 300])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_mean_of_equal_terms_in_a_batch(n, dtype):
+    """Equal logits, and δ of two values: the terms of the mean's correction are equal, 10 of 6 units in chains."""
+    levels = np.random.default_rng(0).uniform(1, 2, 24).astype(dtype)
+    delta = np.repeat(levels[:, None], n, axis=1)
+    delta[:, 0] = 0
+    (dx,) = softmax_vjp(delta, np.zeros_like(delta))
+    for level, row in zip(levels, dx, strict=True):
+        for k, exact in ((0, -Fraction(float(level)) * (n - 1) / n**2), (n - 1, Fraction(float(level)) / n**2)):
+            unit = Fraction(float(np.spacing(dtype.type(abs(float(exact))))))  # |dx| is the condition here
+            assert abs(Fraction(float(row[k])) - exact) <= 6 * unit
+
+
+def test_delta_times_the_softmax_jacobian_neither_overflows_nor_loses_its_dtype():
+    J = DiagonalMinusOuter(np.array([0.5, 0.5], F32), np.array([0.5, 0.5], F32))
+    huge = np.array([3e38, -3e38], F32)
+    np.testing.assert_array_equal(huge @ J, huge / 2)
+    assert (huge @ J).dtype == F32
+    np.testing.assert_array_equal(np.array([1e300, 0.0]) @ J, [2.5e299, -2.5e299])
+    with np.errstate(all="raise"):
+        tiny = DiagonalMinusOuter(np.array([1.0, 1e-200]), np.array([1e-200, 1.0]))
+        np.testing.assert_array_equal(np.array([0.0, 1e-200]) @ tiny, 0)
+        np.testing.assert_array_equal(tiny.todense(), [[1e-200, -1e-200], [-1e-200, 1e-200]])
 
 
 def test_the_rest_of_a_very_long_row_is_no_longer_than_a_part():
@@ -545,6 +574,18 @@ def logistic(x):
     return 1 / (1 + np.exp(-x))
 
 
+class Cancelling(DiagonalMinusOuter):
+    """Right as a dense array."""
+
+    def _pull_back(self, delta):
+        return delta * self.s - (delta * self.s).sum() * self.s
+
+
+def cancelling(x):
+    (J_x,) = softmax_jacobian(x)
+    return (Cancelling(J_x.s, J_x.rest),)
+
+
 V, J, D = (f"{kind}_within_bound_of_truth" for kind in ("value", "jacobian", "vjp"))
 FAULTS = [  # name of the operation, what is wrong with it, the regime that shows it, and the laws that reject it
     ("softmax", {"forward": textbook}, "confident", [V]),
@@ -553,6 +594,7 @@ FAULTS = [  # name of the operation, what is wrong with it, the regime that show
     ("softmax", {"vjp": lambda d, x: (textbook(x) * (d - d @ textbook(x)),)}, "equal", [D]),
     ("softmax", {"vjp": lambda d, x: (softmax(x) * (d - d @ softmax(x)),)}, "near-ties", [D]),
     ("softmax", {"jacobian": lambda x: (np.diag(softmax(x)) - np.outer(softmax(x), softmax(x)),)}, "confident", [J]),
+    ("softmax", {"jacobian": cancelling}, "confident", [J]),
     (
         "softmax_cross_entropy",
         {"forward": lambda x, y: -(np.where(y == 0, 0, y * np.log(textbook(x)))).sum()},

@@ -8,7 +8,7 @@ the slide's own formula overflows.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -236,11 +236,16 @@ def value_within_bound_of_truth(p: Point) -> Claims:
 
 
 def jacobian_within_bound_of_truth(p: Point) -> Claims:
-    """Every entry of each dense Jacobian is within its bound of the certified one."""
+    """Every entry of each dense Jacobian is within its bound of the certified one, and `delta @ J` of the vjp."""
     asked = questions(p.operation, p.case, "jacobian") if p.jacobian else ()
     if p.jacobian and asked:
-        for _, J, i in p.named("", p.jacobian(*p.args)):
+        jacobians = p.jacobian(*p.args)
+        structured = any(hasattr(J, "todense") for J in jacobians)
+        pulled = questions(p.operation, p.case, "vjp") if structured else ()
+        for name, J, i in p.named("delta @ J_", jacobians):
             yield asked[i].claim(J.todense() if hasattr(J, "todense") else J)
+            if pulled and hasattr(J, "todense"):
+                yield replace(pulled[i], what=name).claim(p.delta @ J)
 
 
 def vjp_within_bound_of_truth(p: Point) -> Claims:

@@ -170,7 +170,7 @@ def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
 def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -> None:
     finite, k, f_k, others = parts(x, dx)
     dy[...] = y
-    y_k, y_others = split_off(dy, k, few=1)
+    y_k, y_others = split_off(dy, k, exact=False)
     unit = _minus_log_softmax(dy, x, finite, k, f_k, others)
     _slope(dx, y, k, f_k, others, y_k, y_others)
     dx *= delta
@@ -189,6 +189,6 @@ def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
 def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Array) -> None:
     finite, k, f_k, others = parts(x, dx)
     cost[...] = y
-    y_k, y_others = split_off(cost, k, few=1)
+    y_k, y_others = split_off(cost, k, exact=False)
     _weighted(u, cost, y, _minus_log_softmax(cost, x, finite, k, f_k, others))
     _slope(dx, y, k, f_k, others, y_k, y_others)

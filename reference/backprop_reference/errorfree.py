@@ -50,7 +50,7 @@ def largest(x: Array) -> Index:
     return x.argmax(0) * batch + columns
 
 
-def split_off(a: Array, k: Index, few: int = 8) -> tuple[Array, Array]:
+def split_off(a: Array, k: Index, exact: bool = True) -> tuple[Array, Array]:
     """`a_k` and the `total` of the others down the columns; `Σ a − a_k` would cancel where `a_k` is almost everything.
 
     >>> a_k, others = split_off(np.array([1.0, 1e-20]), 0)
@@ -59,35 +59,31 @@ def split_off(a: Array, k: Index, few: int = 8) -> tuple[Array, Array]:
     """
     entries = flat(a)
     a_k, entries[k] = entries[k], 0
-    others = total(a, few)
+    others = total(a, exact)
     entries[k] = a_k
     return a_k, others
 
 
-def total(a: Array, few: int = 8) -> Array:
-    """`Σ a` down the columns, right to an ULP or two of `Σ|a|`, where NumPy's sums of a hundred terms lose up to ten.
+def total(a: Array, exact: bool = True) -> Array:
+    """`Σ a` down the columns, right to an ULP or so of `Σ|a|`, where NumPy's sums of a hundred terms lose up to ten.
 
     In float64 rows are added in pairs until few are left, then the leading bits of those, which is exact, and what
     remains of them: with `σ` above all sums, `(a + σ) − σ` has the bits of `a` above `ulp(σ)` (Rump, Ogita, Oishi).
-    Long sums begin in parts, as NumPy adds: of terms made for it, these lose up to eight.
-    With `few = 1` it is in pairs to the end, and off by half an ULP for each doubling at most.
+    Long columns begin with dots of short parts, if they lie in memory one after the other.
+    If it need not be so `exact`, rows are added in pairs to the end, and it is off by half an ULP for each doubling.
 
     >>> float(total(np.full((100, 2), 0.1))[0]), float(np.cumsum(np.full(100, 0.1))[-1])
     (10.0, 9.99999999999998)
     """
-    if a.ndim == 1 and (a.dtype == np.float64 or len(a) <= VECTOR):
-        with suppress(ValueError, OverflowError):  # infinite
-            return a.dtype.type(fsum(_in_parts(a).tolist()))
     if a.dtype == np.float32:
         return np.add.reduce(double(a)).astype(np.float32)
-    if len(a) >= 16 * PARTS:
-        a = _in_parts(a)
-    while len(a) > few:
-        half, odd = divmod(len(a), 2)
-        pairs = a[:half] + a[half : 2 * half]
-        if odd:
-            pairs[0] += a[-1]
-        a = pairs
+    if a.ndim == 1:
+        with suppress(ValueError, OverflowError):  # infinite
+            return a.dtype.type(fsum(_in_parts(a).tolist()))
+    few = 1 if not exact else 8 if len(a) <= 16 else 16
+    if len(a) >= DOTTED:
+        a, few = _in_dots(a), 4 * few
+    a = _sums_of_pairs(np.ascontiguousarray(a), few)
     if len(a) == 1:
         return a[0].copy()
     top = np.maximum(np.maximum.reduce(a), -np.minimum.reduce(a))
@@ -105,17 +101,59 @@ def _in_parts(a: Array) -> Array:
     size, rest = divmod(len(a), PARTS)
     if size < 2:
         return a
-    sums = np.add.reduce(a[: len(a) - rest].reshape(PARTS, size, *a.shape[1:]), axis=1)
+    sums = np.add.reduce(a[: len(a) - rest].reshape(PARTS, size), axis=1)
     return np.concatenate([sums, a[len(a) - rest :]]) if rest else sums
+
+
+def dots(a: Array, b: Array) -> Array:
+    """`Σ_i a_i b_i` down the columns, in pairs to the end.
+
+    >>> dots(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 1.0], [1.0, 0.5]]))
+    array([4., 4.])
+    """
+    sums = _in_dots(a, b)
+    return total(sums) if sums.ndim == 1 else _sums_of_pairs(sums, 1)[0]
+
+
+def _sums_of_pairs(a: Array, few: int) -> Array:
+    """Row and row added, and so on, until few are left."""
+    while len(a) > few:
+        half, odd = divmod(len(a), 2)
+        pairs = a[:half] + a[half : 2 * half]
+        if odd:
+            pairs[0] += a[-1]
+        a = pairs
+    return a
+
+
+def _in_dots(a: Array, b: Array | None = None) -> Array:
+    """The products, or where columns lie in memory one after the other, sums of many neighbours each: fewer rows."""
+    if a.ndim == 2 and a.flags.c_contiguous:
+        return a if b is None else a * b
+    n, size = len(a), DOTTED // a.itemsize
+    count = n // size
+    whole = count * size
+    sums = np.empty((count + n - whole, *a.shape[1:]), a.dtype)
+    b_parts = np.ones(size, a.dtype) if b is None else _neighbours(b[:whole], size)
+    np.vecdot(_neighbours(a[:whole], size), b_parts, out=sums[:count].T)
+    np.multiply(a[whole:], 1 if b is None else b[whole:], out=sums[count:])
+    return sums
+
+
+def _neighbours(a: Array, size: int) -> Array:
+    """`(batch, n / size, size)`, a view of columns one after the other."""
+    return a.T.reshape(*a.shape[1:], len(a) // size, size)
 
 
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
 # same way, a chain of k loses up to k / 4 ULP, of terms made for it k / 2; `W x` of a vector is many chains, `δ W` few.
 VECTOR, MATRIX, WIDE = 128, 32, 32
 DOT = 1 << 13  # bytes of a vector: BLAS's dot has 256 bytes of chains
+NARROW = 16  # columns, up to which their dots take hardly longer than BLAS's product, whatever the layout
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
 SHORT = 512  # columns, up to which argmax takes as long as anything else
-PARTS = 64  # in which long sums begin
+PARTS = 64  # in which the sum of a long vector begins
+DOTTED = 512  # bytes: of so many neighbours BLAS's dot adds two in a chain, and of so many rows the sums are few
 WHOLE = 1 << 21  # entries of the products of blocks, up to which one call is faster than a call for each part
 
 
@@ -129,10 +167,10 @@ def product(a: Array, b: Array) -> Array:
     array([100., 100.])
     """
     if a.ndim == 1:
+        if len(a) > MATRIX and (b.flags.f_contiguous or (b.shape[1] <= NARROW and len(a) <= VECTOR)):
+            return _dots(b.T, a)
         if len(a) <= VECTOR:
             return a.dot(b)  # `@` takes twice as long to start
-        if b.flags.f_contiguous:
-            return _dots(b.T, a)
     k, p = b.shape
     m = prod(a.shape[:-1])
     if m == 1 and a.ndim > 1:
@@ -185,7 +223,9 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
 
 
 def _dots(W: Array, x: Array) -> Array:
-    """`W x`, row by row, in equal parts and a rest."""
+    """`W x`, row by row; of a long `x` in equal parts and a rest."""
+    if x.nbytes <= DOT:
+        return np.vecdot(W, x)
     part = len(x) // -(-x.nbytes // DOT)
     count, rest = divmod(len(x), part)
     whole = len(x) - rest
@@ -244,8 +284,9 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> 
     """
     delta_k = flat(delta)[k]
     np.subtract(delta, delta_k, out=d)
-    np.subtract(delta, delta_k + np.add.reduce(np.multiply(w, d, out=d)) / one, out=out)
-    out -= np.add.reduce(np.multiply(w, out, out=d)) / one  # the rounding of the mean itself
+    mean = w.dot(d) if w.ndim == 1 else dots(w, d)
+    np.subtract(delta, delta_k + mean / one, out=out)
+    out -= dots(w, out) / one  # what the mean lost to rounding
 
 
 def exponentials(x: Array, x_k: Array, f: Array) -> bool:

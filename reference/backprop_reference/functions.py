@@ -60,6 +60,13 @@ def _same(x: Array) -> Any:
     return x
 
 
+def _constant(value: float, x: Array) -> Array:
+    """`value`, and NaN for NaN."""
+    slope = np.empty_like(x)
+    slope.fill(value)
+    return _or_nan(slope, x)
+
+
 def _or_nan(slope: Array, x: Array) -> Array:
     """`slope`, and NaN for NaN."""
     if np.isnan(maximum(x)):
@@ -69,12 +76,12 @@ def _or_nan(slope: Array, x: Array) -> Array:
 
 def _one(x: Array) -> Any:
     """1, and NaN for NaN."""
-    return _or_nan(np.ones_like(x), x)
+    return _constant(1, x)
 
 
 def _minus_one(x: Array) -> Any:
     """-1, and NaN for NaN."""
-    return _or_nan(np.full_like(x, -1), x)
+    return _constant(-1, x)
 
 
 exp = built_in("exp", np.exp, np.exp)

@@ -16,7 +16,7 @@ from typing import Any, Never
 import numpy as np
 
 from .arguments import Array, Shape, as_floating
-from .errorfree import product, sum_of_outer_products
+from .errorfree import centre, product, sum_of_outer_products
 
 
 class Jacobian(ABC):
@@ -237,9 +237,16 @@ class DiagonalMinusOuter(Jacobian):
     def input_shape(self) -> Shape:
         return self.s.shape
 
+    @np.errstate(under="ignore")
     def _pull_back(self, delta: Any) -> Array:
-        return delta * self.s - (delta * self.s).sum() * self.s
+        dx = np.array(delta, np.result_type(delta, self.s))
+        s = self.s.astype(dx.dtype, copy=False)
+        scale = 0.5 if np.abs(dx).max() > np.finfo(dx.dtype).max / 4 else 1.0  # so that no difference overflows
+        dx *= scale
+        centre(dx, s, s.argmax(), 1, np.empty_like(dx), out=dx)
+        return dx * s / scale
 
+    @np.errstate(under="ignore")
     def todense(self) -> Array:
         dense = -np.outer(self.s, self.s)
         np.fill_diagonal(dense, self.s * self.rest)
