@@ -5,7 +5,7 @@
 The terms are equal, or made for it: a 1, and then many of half an ULP of 1 and a little more, each of which takes a
 chain half an ULP too far. What is true needs no oracle: it is a fraction. The reference adds in pairs or in short
 blocks, but for products of matrices that are both more than 32 wide: BLAS alone adds there, in chains of some hundred
-terms. Terms made for it find the chains in the short blocks too.
+terms. Terms made for it find the chains in the short blocks too: those of 32 terms, of `δ W` and of products.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,6 +47,10 @@ def _of(name: str) -> Any:
     return OPERATIONS[name].forward
 
 
+def _cotangent(delta: Array, W: Array) -> Any:
+    return OPERATIONS["matvec"].vjp(delta, W, W[0])[1]
+
+
 def _gradient(delta: Array, x: Array) -> Any:
     return OPERATIONS["matvec"].vjp(delta, np.ones((delta.shape[-1], x.shape[-1]), x.dtype), x)[0]
 
@@ -55,6 +59,7 @@ SUMS: Mapping[str, Sum] = {
     "sum(x)": Sum("sum_reduction", 100_000, ((100_000,),), _of("sum_reduction"), lambda x: x.sum()),
     "xᵀy": Sum("dot", 100_000, ((100_000,), (100_000,)), _of("dot"), lambda x, y: x @ y),
     "W x of 100": Sum("matvec", 100, ((10, 100), (100,)), _of("matvec"), lambda W, x: W @ x),
+    "δ W of 100": Sum("matvec", 100, ((100,), (100, 50)), _cotangent, lambda d, W: d @ W),
     "W x": Sum("matvec", 100_000, ((3, 100_000), (100_000,)), _of("matvec"), lambda W, x: W @ x),
     "W x of 16": Sum("matvec", 5000, ((64, 5000), (16, 5000)), _of("matvec"), lambda W, x: x @ W.T),
     "δᵀ xᵀ of 5000, 16×64": Sum("matvec", 5000, ((5000, 16), (5000, 64)), _gradient, lambda d, x: d.T @ x),

@@ -146,9 +146,9 @@ def _neighbours(a: Array, size: int) -> Array:
 
 
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
-# same way, a chain of k loses up to k / 4 ULP, of terms made for it k / 2; `W x` of a vector is many chains, `δ W` few.
+# same way, a chain of k loses up to k / 4 ULP, of terms made for it k / 2. `δ W` of a vector is four chains, as a rule.
 VECTOR, MATRIX, WIDE = 128, 32, 32
-DOT = 1 << 13  # bytes of a vector: BLAS's dot has 256 bytes of chains
+DOT = 1 << 12  # bytes of a vector: BLAS's dot has 256 bytes of chains
 NARROW = 16  # columns, up to which their dots take hardly longer than BLAS's product, whatever the layout
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
 SHORT = 512  # columns, up to which argmax takes as long as anything else
@@ -169,19 +169,20 @@ def product(a: Array, b: Array) -> Array:
     if a.ndim == 1:
         if len(a) > MATRIX and (b.flags.f_contiguous or (b.shape[1] <= NARROW and len(a) <= VECTOR)):
             return _dots(b.T, a)
-        if len(a) <= VECTOR:
+        if len(a) <= _chain(b.shape[1]):
             return a.dot(b)  # `@` takes twice as long to start
     k, p = b.shape
     m = prod(a.shape[:-1])
     if m == 1 and a.ndim > 1:
         return product(a.reshape(k), b).reshape(*a.shape[:-1], p)
-    vector = m == 1 or p == 1
-    if k <= MATRIX or min(m, p) > WIDE or (vector and k <= VECTOR):
+    if p == 1 and k > MATRIX and a.flags.c_contiguous:
+        return _dots(a, b[:, 0])[..., None]
+    block = _chain(max(m, p)) if min(m, p) == 1 else MATRIX
+    if k <= block or min(m, p) > WIDE:
         if m * p * a.itemsize < LARGE:
             return a @ b
         return np.matmul(a, b, out=fresh((*a.shape[:-1], p), np.result_type(a, b)))
     left = a.reshape(m, k)
-    block = VECTOR if vector else MATRIX
     if k // block * m * p <= WHOLE:
         return _in_pairs(left, b, block).reshape(*a.shape[:-1], p)
     result = fresh((m, p), np.result_type(a, b))
@@ -192,6 +193,11 @@ def product(a: Array, b: Array) -> Array:
 
     in_blocks(work, max(m, p), k // block * min(m, p), passes=2, block=2 * BLOCK)
     return result.reshape(*a.shape[:-1], p)
+
+
+def _chain(width: int) -> int:
+    """How many terms BLAS may add in a product of a vector and a matrix of this width."""
+    return MATRIX if width % 4 else VECTOR  # it has four sums for each column, but not for those left over from fours
 
 
 def preactivation(W: Array, x: Array, b: Array) -> Array:
@@ -223,15 +229,15 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
 
 
 def _dots(W: Array, x: Array) -> Array:
-    """`W x`, row by row; of a long `x` in equal parts and a rest."""
+    """`W x`, row by row; of a long `x` in parts and a rest."""
     if x.nbytes <= DOT:
         return np.vecdot(W, x)
-    part = len(x) // -(-x.nbytes // DOT)
+    part = DOT // x.itemsize
     count, rest = divmod(len(x), part)
     whole = len(x) - rest
-    dots = np.vecdot(W[:, :whole].reshape(len(W), count, part), x[:whole].reshape(count, part))
+    dots = np.vecdot(W[..., :whole].reshape(*W.shape[:-1], count, part), x[:whole].reshape(count, part))
     u: Array = np.add.reduce(dots, -1)
-    return u + np.vecdot(W[:, whole:], x[whole:]) if rest else u
+    return u + np.vecdot(W[..., whole:], x[whole:]) if rest else u
 
 
 def sum_of_rows(a: Array) -> Array:
