@@ -242,10 +242,19 @@ def jacobian_within_bound_of_truth(p: Point) -> Claims:
         jacobians = p.jacobian(*p.args)
         structured = any(hasattr(J, "todense") for J in jacobians)
         pulled = questions(p.operation, p.case, "vjp") if structured else ()
-        for name, J, i in p.named("delta @ J_", jacobians):
-            yield asked[i].claim(J.todense() if hasattr(J, "todense") else J)
-            if pulled and hasattr(J, "todense"):
-                yield replace(pulled[i], what=name).claim(p.delta @ J)
+        for _, J, i in p.named("", jacobians):
+            dense = J.todense() if hasattr(J, "todense") else J
+            yield asked[i].claim(dense)
+            if pulled and hasattr(J, "todense") and np.isfinite(dense).all():  # else its share may be a number
+                yield _through_jacobian(pulled[i], p.case).claim(p.delta @ J)
+
+
+def _through_jacobian(question: Question, case: Case) -> Question:
+    """The vjp's question for `delta @ J`: the entries of `J` were rounded before, or are subnormal."""
+    lost = float(np.abs(case.delta.astype(np.float64)).sum()) * float(np.finfo(case.dtype).tiny)
+    return replace(
+        question, what=f"delta @ J for {question.what}", scale=question.scale + lost, limit=question.limit + 1
+    )
 
 
 def vjp_within_bound_of_truth(p: Point) -> Claims:

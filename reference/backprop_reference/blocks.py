@@ -34,7 +34,7 @@ Work = Callable[[slice], None]
 
 
 def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1, block: int = BLOCK) -> None:
-    """`work(part)` for slices that cover `range(length)`, each of about `block` entries in rows of `width`.
+    """`work(part)` for slices that cover `range(length)`, of equal sizes, about `block` entries in rows of `width`.
 
     `passes` is how often the work goes over a part: the more, the sooner a second thread pays.
 
@@ -46,12 +46,16 @@ def in_blocks(work: Work, length: int, width: int = 1, passes: int = 1, block: i
     >>> float(y[-1])
     199998.0
     """
-    rows = max(block // max(width, 1), 1)
-    blocks = [slice(start, min(start + rows, length)) for start in range(0, length, rows)]
+    count = -(-length * width // block) or 1
+    if count > 1:
+        count += count % 2  # as many for each of two threads
+    count = max(min(count, length), 1)
+    cuts = [length * i // count for i in range(count + 1)]
+    blocks = [slice(i, j) for i, j in pairwise(cuts)]
     if CORES == 1 or length * width * passes < MANY or len(blocks) < 2:
         return _all(work, blocks)
-    cuts = [len(blocks) * i // CORES for i in range(CORES + 1)]
-    shares = [blocks[i:j] for i, j in pairwise(cuts) if i < j]
+    ends = [len(blocks) * i // CORES for i in range(CORES + 1)]
+    shares = [blocks[i:j] for i, j in pairwise(ends) if i < j]
     running = []
     for share in shares[1:]:
         try:

@@ -45,7 +45,7 @@ def _down_columns(
 
     if x.size:
         np.setbufsize(1024)  # entries: a number of each column is copied into longer buffers, for twice the time
-        in_blocks(work, len(to[0]), n, passes=16, block=BLOCK if n < FEW else 4 * BLOCK)
+        in_blocks(work, len(to[0]), n, passes=16, block=BLOCK if n < FEW else 8 * BLOCK)
     return None
 
 
