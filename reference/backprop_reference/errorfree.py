@@ -80,8 +80,8 @@ def total(a: Array, exact: bool = True) -> Array:
     if a.ndim == 1:
         with suppress(ValueError, OverflowError):  # infinite
             return a.dtype.type(fsum(_in_parts(a).tolist()))
-    few = 1 if not exact else 8 if len(a) <= 16 else 16
-    if len(a) >= DOTTED:
+    few = 1 if not exact else 8 if len(a) <= 16 else 16  # exactness takes seven passes over them
+    if len(a) >= MANY:
         a, few = _in_dots(a), 4 * few
     a = _sums_of_pairs(np.ascontiguousarray(a), few)
     if len(a) == 1:
@@ -153,7 +153,8 @@ NARROW = 16  # columns, up to which their dots take hardly longer than BLAS's pr
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
 SHORT = 512  # columns, up to which argmax takes as long as anything else
 PARTS = 64  # in which the sum of a long vector begins
-DOTTED = 512  # bytes: of so many neighbours BLAS's dot adds two in a chain, and of so many rows the sums are few
+DOTTED = 512  # bytes: of so many neighbours BLAS's dot adds two in a chain
+MANY = 512  # rows, from which the sums of so many neighbours are enough for what they lose to average out
 WHOLE = 1 << 21  # entries of the products of blocks, up to which one call is faster than a call for each part
 
 
