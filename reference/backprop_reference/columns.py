@@ -86,7 +86,7 @@ def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
     _, k, f_k, others = parts(x, w)
     g = f_k + others
     one, scale = _units(w, g, delta, d)
-    w *= one / g  # s, out of the reach of the subnormals: there each would lose half of itself
+    w /= g / one  # s, out of the reach of the subnormals: there each would lose half of itself
     if scale is not None:  # the difference of two huge cotangents must not overflow
         delta = np.multiply(delta, scale, out=dx)
     centre(delta, w, k, one, d, out=dx)
@@ -102,7 +102,8 @@ def _units(f: Array, g: Array, delta: Array, buffer: Array) -> tuple[Array, Arra
     normal number: then only the last product, with `s_i`, may be none, and that is rounded once.
     """
     info, t = np.finfo(delta.dtype), delta.dtype.type
-    top = np.maximum.reduce(np.abs(delta, out=buffer))
+    size = np.abs(delta, out=buffer)
+    top = maximum(size) if size.ndim == 1 else np.maximum.reduce(size)
     low, tiny = 2.0 ** (info.minexp // 6), 2.0 ** (info.minexp // 3)
     if minimum(f) > tiny * maximum(g) and ((top == 0) | ((low < top) & (top < 1 / tiny))).all():
         return t(1), None

@@ -70,7 +70,7 @@ def total(a: Array, exact: bool = True) -> Array:
     In float64 rows are added in pairs until few are left, then the leading bits of those, which is exact, and what
     remains of them: with `σ` above all sums, `(a + σ) − σ` has the bits of `a` above `ulp(σ)` (Rump, Ogita, Oishi).
     Long columns begin with dots of short parts, if they lie in memory one after the other.
-    If it need not be so `exact`, rows are added in pairs to the end, and it is off by half an ULP for each doubling.
+    If it need not be so `exact`, rows are added in pairs almost to the end: off by half an ULP for each doubling.
 
     >>> float(total(np.full((100, 2), 0.1))[0]), float(np.cumsum(np.full(100, 0.1))[-1])
     (10.0, 9.99999999999998)
@@ -78,8 +78,11 @@ def total(a: Array, exact: bool = True) -> Array:
     if a.dtype == np.float32:
         return np.add.reduce(double(a)).astype(np.float32)
     if a.ndim == 1:
+        parts = _in_parts(a) if len(a) < MANY else _in_dots(a)
+        while len(parts) >= MANY:
+            parts = _in_dots(parts)
         with suppress(ValueError, OverflowError):  # infinite
-            return a.dtype.type(fsum(_in_parts(a).tolist()))
+            return a.dtype.type(fsum(parts.tolist()))
     few = 1 if not exact else 8 if len(a) <= 16 else 16  # exactness takes seven passes over them
     if len(a) >= MANY:
         a, few = _in_dots(a), 4 * few
@@ -87,32 +90,22 @@ def total(a: Array, exact: bool = True) -> Array:
     if len(a) == 1:
         return a[0].copy()
     top = np.maximum(np.maximum.reduce(a), -np.minimum.reduce(a))
-    if not maximum(top) < np.finfo(np.float64).max / (8 * len(a)):
-        return np.add.reduce(a)
-    sigma = (4 * len(a)) * top
+    within = top < np.finfo(np.float64).max / (8 * len(a))
+    sigma = (4 * len(a)) * np.where(within, top, 0)
     bits = a + sigma
     bits -= sigma
     u: Array = np.add.reduce(bits)
-    return u + np.add.reduce(np.subtract(a, bits, out=bits))
+    u += np.add.reduce(np.subtract(a, bits, out=bits))
+    return u if within.all() else np.where(within, u, _sums_of_pairs(a, 1)[0])
 
 
 def _in_parts(a: Array) -> Array:
-    """The sums of many neighbours each, fewer than 128 in all: what each loses to rounding averages out."""
+    """The sums of a few neighbours each, fewer than 128 in all: what each loses to rounding averages out."""
     size, rest = divmod(len(a), PARTS)
     if size < 2:
         return a
     sums = np.add.reduce(a[: len(a) - rest].reshape(PARTS, size), axis=1)
     return np.concatenate([sums, a[len(a) - rest :]]) if rest else sums
-
-
-def dots(a: Array, b: Array) -> Array:
-    """`Σ_i a_i b_i` down the columns, in pairs to the end.
-
-    >>> dots(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 1.0], [1.0, 0.5]]))
-    array([4., 4.])
-    """
-    sums = _in_dots(a, b)
-    return total(sums) if sums.ndim == 1 else _sums_of_pairs(sums, 1)[0]
 
 
 def _sums_of_pairs(a: Array, few: int) -> Array:
@@ -291,9 +284,14 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> 
     """
     delta_k = flat(delta)[k]
     np.subtract(delta, delta_k, out=d)
-    mean = w.dot(d) if w.ndim == 1 else dots(w, d)
+    mean = w.dot(d) if w.ndim == 1 else _sums_of_pairs(_in_dots(w, d), 1)[0]
     np.subtract(delta, delta_k + mean / one, out=out)
-    out -= dots(w, out) / one  # what the mean lost to rounding
+    weights, lost = flat(w), flat(out)[k]  # `w_k lost` meets all others last: they may be as large and opposite
+    w_k, weights[k] = weights[k], 0
+    lost *= w_k
+    lost += total(_in_dots(w, out))
+    weights[k] = w_k
+    out -= lost / one  # what the mean lost to rounding
 
 
 def exponentials(x: Array, x_k: Array, f: Array) -> bool:

@@ -241,8 +241,9 @@ class DiagonalMinusOuter(Jacobian):
     def _pull_back(self, delta: Any) -> Array:
         dx = np.array(delta, np.result_type(delta, self.s))
         s = self.s.astype(dx.dtype, copy=False)
-        scale = 0.5 if np.abs(dx).max() > np.finfo(dx.dtype).max / 4 else 1.0  # so that no difference overflows
-        dx *= scale
+        top, info = np.abs(dx).max(), np.finfo(dx.dtype)
+        scale = 0.5 if top > info.max / 4 else 2.0 ** (-info.minexp // 2) if top < 2.0 ** (info.minexp // 2) else 1.0
+        dx *= scale  # so that no difference overflows, and no share of a mean is subnormal
         centre(dx, s, s.argmax(), 1, np.empty_like(dx), out=dx)
         return dx * s / scale
 
