@@ -274,8 +274,9 @@ def sum_of_outer_products(delta: Array, x: Array) -> Array:
 def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> None:
     """`δ − μ` for `μ = Σ_j s_j δ_j` with `s_k = max s`: right to a few ULP of `Σ_j s_j |δ_i − δ_j|`.
 
-    `w = one · s`, so that where `s` is subnormal `w` is not; `d` is a buffer. The mean is that of `δ − δ_k`, so a
-    constant `δ` gives exact zeros. Rounded, it is no farther from `μ` than any `δ_i` is: they are floats too.
+    `w = one · s`, so that where `s` is subnormal `w` is not; it is written to, and restored. `d` is a buffer. The mean
+    is that of `δ − δ_k`, so a constant `δ` gives exact zeros. Rounded, it is no farther from `μ` than any `δ_i` is:
+    they are floats too.
 
     >>> delta = np.array([1e9, 1e9])
     >>> centre(delta, np.array([0.3, 0.7]), 1, 1.0, np.empty(2), out=delta)

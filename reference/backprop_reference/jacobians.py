@@ -240,7 +240,7 @@ class DiagonalMinusOuter(Jacobian):
     @np.errstate(under="ignore")
     def _pull_back(self, delta: Any) -> Array:
         dx = np.array(delta, np.result_type(delta, self.s))
-        s = self.s.astype(dx.dtype, copy=False)
+        s = np.array(self.s, dx.dtype)  # a copy, since `centre` writes to it
         top, info = np.abs(dx).max(), np.finfo(dx.dtype)
         scale = 0.5 if top > info.max / 4 else 2.0 ** (-info.minexp // 2) if top < 2.0 ** (info.minexp // 2) else 1.0
         dx *= scale  # so that no difference overflows, and no share of a mean is subnormal
