@@ -26,7 +26,8 @@ from backprop_reference import (
     softmax_vjp,
     tanh,
 )
-from backprop_reference.errorfree import product, sum_of_outer_products, total
+from backprop_reference.errorfree import total
+from backprop_reference.products import product, sum_of_outer_products
 from backprop_reference.scalars import pull_back
 
 DRAW = np.random.default_rng(0)

@@ -68,13 +68,13 @@ def test_both_tables_have_every_sum(sums):
 def test_short_sums_of_terms_made_for_it(width, dtype):
     """Chains of 128 terms in columns left over from fours once lost 63 units, `W x` 31."""
     eps = float(np.finfo(dtype).eps)
-    for n in (32, 33, 63, 100, 128, 300):
+    for n in (32, 33, 48, 63, 100, 128, 300):
         limit = BOUNDS["sum", "u"].limit(n)
         for place in (0, 1, n // 2, n - 1):
             terms = np.full(n, 1.01 * eps / 2, dtype)
             terms[place] = 1
             exact = (n - 1) * float(terms[1 if place != 1 else 0])
-            W, batch = np.ones((width, n), dtype), np.tile(terms, (3, 1))
+            W, batch = np.ones((width, n), dtype), np.tile(terms, (4, 1))
             dx = matvec_vjp(terms, np.ones((n, width), dtype), np.ones(width, dtype))[1]
             for u, most in ((matvec(W, terms), limit), (matvec(W[:1], batch), limit), (dx, 2.5 * limit)):
                 assert np.abs(u.astype(np.float64) - 1 - exact).max() <= most * eps

@@ -16,7 +16,8 @@ from typing import Any, Never
 import numpy as np
 
 from .arguments import Array, Shape, as_floating
-from .errorfree import centre, product, sum_of_outer_products
+from .errorfree import centre
+from .products import product, sum_of_outer_products
 
 
 class Jacobian(ABC):
@@ -241,9 +242,9 @@ class DiagonalMinusOuter(Jacobian):
     def _pull_back(self, delta: Any) -> Array:
         dx = np.array(delta, np.result_type(delta, self.s))
         s = np.array(self.s, dx.dtype)  # a copy, since `centre` writes to it
-        top, info = np.abs(dx).max(), np.finfo(dx.dtype)
-        scale = 0.5 if top > info.max / 4 else 2.0 ** (-info.minexp // 2) if top < 2.0 ** (info.minexp // 2) else 1.0
-        dx *= scale  # so that no difference overflows, and no share of a mean is subnormal
+        small = 2.0 ** (np.finfo(dx.dtype).minexp // 2)
+        scale = 1 / small if np.abs(dx).max() < small else 0.5
+        dx *= scale  # no difference overflows, and no share of a mean is subnormal
         centre(dx, s, s.argmax(), 1, np.empty_like(dx), out=dx)
         return dx * s / scale
 

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature
 from .columns import cross_entropy, cross_entropy_vjp, parts, softmax_of, softmax_pulled_back
-from .errorfree import preactivation, product, sum_of_outer_products, sum_of_rows
 from .jacobians import DiagonalMinusOuter, Row
 from .operation import Operation
+from .products import preactivation, product, sum_of_outer_products, sum_of_rows
 
 # ── Squared error: u = Σ (x − y)² ───────────────────────────────────────────────────────────────────────────────────
 

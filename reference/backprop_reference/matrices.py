@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arguments import Array, Signature
-from .errorfree import preactivation, product, sum_of_outer_products, sum_of_rows
 from .jacobians import BlockRow, Dense, Diagonal, ScaledIdentity
+from .products import preactivation, product, sum_of_outer_products, sum_of_rows
 from .scalars import ScalarFunction, pull_back, scalar_function
 
 # ── Matrix–vector product: u = W x ──────────────────────────────────────────────────────────────────────────────────

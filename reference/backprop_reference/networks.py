@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from .arguments import Array, Signature
 from .blocks import BLOCK
 from .columns import cross_entropy, cross_entropy_and_slope, cross_entropy_vjp
-from .errorfree import preactivation, product, sum_of_outer_products, sum_of_rows
 from .jacobians import Row
 from .losses import CROSS_ENTROPY
 from .operation import Operation
+from .products import preactivation, product, sum_of_outer_products, sum_of_rows
 from .scalars import ScalarFunction, pull_back, scalar_function, slope, value
 
 # ── Two-layer network: h¹ = g(W¹x + b¹), h² = W²h¹ + b², L = L_SCE(h², y) ───────────────────────────────────────────
