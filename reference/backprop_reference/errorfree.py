@@ -79,7 +79,7 @@ def total(a: Array, exact: bool = True) -> Array:
     (10.0, 9.99999999999998)
     """
     if a.dtype == np.float32:
-        return np.add.reduce(double(a)).astype(np.float32)
+        return np.add.reduce(a, dtype=np.float64).astype(np.float32)
     if a.ndim == 1:
         while len(a) >= MANY:
             a = _in_dots(a)
