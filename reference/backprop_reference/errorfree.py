@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import Array
-from .special import double, exponential, flat, maximum, minimum
+from .special import exponential, flat, maximum, minimum
 
 Index = Any  # an integer, or an array of one for each column
 
