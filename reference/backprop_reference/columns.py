@@ -10,7 +10,7 @@ import numpy as np
 
 from .arguments import Array, rows
 from .blocks import BLOCK, fresh, in_blocks
-from .errorfree import Index, centre, exponentials, largest, split_off, total
+from .errorfree import Index, centre, exponentials, largest, split_off, sum_of_products, total
 from .special import flat, maximum, minimum
 
 FEW = 48  # classes
@@ -78,7 +78,10 @@ def _softmax(u: Array, x: Array) -> None:
 def softmax_pulled_back(delta: Array, x: Array) -> Array:
     """`dx_i = s_i (δ_i − Σ_j s_j δ_j)`."""
     dx = fresh(x.shape, x.dtype)
-    _down_columns(_softmax_vjp, [dx], [x, delta], spare=2)
+    if x.dtype == np.float64:
+        _down_columns(_softmax_vjp, [dx], [x, delta], spare=2)
+    else:
+        _down_columns(_softmax_vjp_in_double, [dx], [x, delta])
     return dx
 
 
@@ -93,6 +96,20 @@ def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
     dx *= w
     if scale is not None:
         dx /= one * scale
+
+
+def _softmax_vjp_in_double(dx: Array, x: Array, delta: Array) -> None:
+    """Of float32: in float64 no difference leaves the range, and beside `δ − δ_k` the mean's rounding is nothing."""
+    k = largest(x)
+    f, d = x.astype(np.float64), delta.astype(np.float64)
+    f -= flat(f)[k]
+    d -= flat(d)[k]
+    np.exp(f, out=f)
+    g = np.add.reduce(f)
+    d -= sum_of_products(f, d) / g
+    d *= f
+    d *= 1 / g
+    dx[...] = d
 
 
 def _units(f: Array, g: Array, delta: Array, buffer: Array) -> tuple[Array, Array | None]:

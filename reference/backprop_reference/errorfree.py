@@ -131,6 +131,15 @@ def _neighbours(a: Array, size: int) -> Array:
     return a.T.reshape(*a.shape[1:], len(a) // size, size)
 
 
+def sum_of_products(a: Array, b: Array) -> Array:
+    """`Σ a b` down the columns, to some ULP of `Σ|a b|`.
+
+    >>> float(sum_of_products(np.array([1.0, 2.0]), np.array([3.0, 4.0])))
+    11.0
+    """
+    return a.dot(b) if a.ndim == 1 else _sums_of_pairs(_in_dots(a, b), 1)[0]
+
+
 def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> None:
     """`δ − μ` for `μ = Σ_j s_j δ_j` with `s_k = max s`: right to a few ULP of `Σ_j s_j |δ_i − δ_j|`.
 
@@ -145,7 +154,7 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> 
     """
     delta_k = flat(delta)[k]
     np.subtract(delta, delta_k, out=d)
-    mean = w.dot(d) if w.ndim == 1 else _sums_of_pairs(_in_dots(w, d), 1)[0]
+    mean = sum_of_products(w, d)
     np.subtract(delta, delta_k + mean / one, out=out)
     weights, lost = flat(w), flat(out)[k]  # `w_k lost` meets all others last: they may be as large and opposite
     w_k, weights[k] = weights[k], 0
