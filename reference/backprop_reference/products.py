@@ -10,10 +10,7 @@ from .blocks import BLOCK, LARGE, fresh, in_blocks
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
 # same way, a chain of k loses up to k / 4 ULP, of terms made for it k / 2. `δ W` of a vector is four chains, as a rule.
 VECTOR, MATRIX, WIDE = 128, 32, 32
-DOT, CHAINS = (
-    1 << 11,
-    1 << 8,
-)  # bytes of a vector for BLAS's dot, and of its chains; what is left over from those is one
+DOT = {8: 256, 4: 1024}  # terms, by their bytes: BLAS's dot has 16 chains of float64 or more, 32 of float32 or more
 NARROW = 16  # columns, up to which their dots take hardly longer than BLAS's product, whatever the layout
 OUTER = 1 << 18  # bytes of an outer product, up to which BLAS's is the faster one
 WHOLE = 1 << 21  # entries of the products of blocks, up to which one call is faster than a call for each part
@@ -91,16 +88,15 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
 
 
 def _dots(W: Array, x: Array) -> Array:
-    """`W x`, row by row: in parts that BLAS adds in many chains, and what is left over."""
-    left_over = x.nbytes % CHAINS
-    if x.nbytes <= DOT and left_over in (0, x.nbytes):
-        return np.vecdot(W, x)
-    part = min(x.nbytes - left_over, DOT) // x.itemsize
+    """`W x`, row by row; of a long `x` in parts and a rest."""
+    part = DOT[x.itemsize]
     count, rest = divmod(len(x), part)
+    if count == 0 or len(x) == part:
+        return np.vecdot(W, x)
     whole = len(x) - rest
     dots = np.vecdot(W[..., :whole].reshape(*W.shape[:-1], count, part), x[:whole].reshape(count, part))
     u: Array = np.add.reduce(dots, -1)
-    return u + _dots(W[..., whole:], x[whole:]) if rest else u
+    return u + np.vecdot(W[..., whole:], x[whole:]) if rest else u
 
 
 def sum_of_rows(a: Array) -> Array:
