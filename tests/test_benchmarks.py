@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,9 +177,8 @@ def test_everybody_computes_the_same_and_has_a_turn_in_every_round(workers: Work
     assert all(seconds > 0 for seconds in found.seconds.values())
 
 
-def test_a_slow_cell_has_fewer_rounds(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "BUDGET", 0)
-    found = workers.measure(TINY[0], rounds=5, seconds=0)
+def test_a_slow_cell_has_fewer_rounds(workers: Workers) -> None:
+    found = workers.measure(TINY[0], rounds=5, seconds=0, budget=0)
     assert {len(rounds) for rounds in found.rounds.values()} == {1}
 
 
@@ -417,14 +417,23 @@ def test_wrong_calls_are_told_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_a_slow_machine_has_fewer_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for limit, rounds in ((0.0, 1), (240.0, 3)):
+        monkeypatch.setattr(command, "TIME", limit)
+        assert bench("--rounds", "3", "--seconds", "0", "--json", str(tmp_path / "out.json")).exit_code == 0
+        found = json.loads((tmp_path / "out.json").read_text())["cells"]
+        assert {len(cell["rounds"]["reference"]) for cell in found} == {rounds}
+
+
+@pytest.mark.usefixtures("small")
 def test_ctrl_c_prints_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     measure, (readme, data) = Workers.measure, (tmp_path / "README.md", tmp_path / "out.json")
     readme.write_text("<!-- bench -->old<!-- /bench -->")
 
-    def interrupted(self: Workers, cell: Cell, rounds: int, seconds: float) -> Measured:
+    def interrupted(self: Workers, cell: Cell, *limits: Any) -> Measured:
         if cell == TINY[1]:
             raise KeyboardInterrupt
-        return measure(self, cell, rounds, seconds)
+        return measure(self, cell, *limits)
 
     monkeypatch.setattr(Workers, "measure", interrupted)
     result = bench("--quick", "--readme", str(readme), "--json", str(data))

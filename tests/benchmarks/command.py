@@ -20,9 +20,10 @@ from .cells import CELLS, GROWTH, LIMITS, Cell
 from .contenders import PEERS, REFERENCE
 from .plot import svg
 from .report import markdown, print_report, to_dict
-from .turns import Measured, Workers
+from .turns import BUDGET, Measured, Workers
 
 INTERRUPTED = 130
+TIME = 240.0  # seconds for all cells, after which come the bytes: on a slow machine cells have fewer rounds
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 console = Console(width=None if sys.stdout.isatty() else 100)  # a file takes the whole table
 
@@ -45,10 +46,12 @@ def measure(cells: Sequence[Cell], rounds: int, seconds: float, measured: list[M
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(cells) + sum(bool(cell.growth) for cell in cells))
+        until = time.perf_counter() + TIME
         with Workers(contenders) as workers:
-            for cell in cells:
+            for i, cell in enumerate(cells):
                 progress.update(task, description=escape(cell.title))
-                measured.append(workers.measure(cell, rounds, seconds))
+                fair = (until - time.perf_counter()) / (len(cells) - i)
+                measured.append(workers.measure(cell, rounds, seconds, min(BUDGET, fair)))
                 progress.advance(task)
         with Workers(contenders) as workers:
             for m in (m for m in measured if m.cell.growth):

@@ -207,7 +207,7 @@ class Workers:
         for worker in self.running.values():
             worker.close()
 
-    def measure(self, cell: Cell, rounds: int, seconds: float) -> Measured:
+    def measure(self, cell: Cell, rounds: int, seconds: float, budget: float = BUDGET) -> Measured:
         """Every contender's results are compared with the reference's before anything is timed."""
         found = Measured(cell)
         self._start(found)
@@ -219,7 +219,7 @@ class Workers:
             if digests is not None:
                 problem = difference(cell, digests, prepared.get(REFERENCE.name) or digests)
                 found.problems |= {name: problem} if problem else {}
-        until = time.perf_counter() + BUDGET
+        until = time.perf_counter() + budget
         for turn in range(rounds if able else 0):
             if turn and time.perf_counter() > until:
                 break
