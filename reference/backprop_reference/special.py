@@ -77,7 +77,7 @@ def bell(v: Array, c: float) -> Array:
     if not maximum(a) <= edge:  # NaN too: it stands beside others
         a, f = np.minimum(a, edge), exponential(2 * np.clip(edge - a, -800, 0))
     a += a
-    e = np.exp(a, out=a)  # NumPy has cosh and expm1 for few processors, elsewhere they take five times as long
+    e = np.exp(a, out=a)  # NumPy's cosh and expm1 are vectorised for few processors: elsewhere they take much longer
     total = np.divide(1, e)
     total += 2
     total += e  # the largest term last
