@@ -4,6 +4,7 @@ In formulas `s` is the softmax and `ŷ = s(x)`. Where one probability is close t
 all their digits in `1 − ŷ_k`, in `log ŷ_k` and in the rounding of `x − max x`; `parts` is what avoids it.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -106,26 +107,25 @@ def _softmax_vjp_in_double(dx: Array, x: Array, delta: Array) -> None:
     d -= flat(d)[k]
     np.exp(f, out=f)
     g = np.add.reduce(f)
-    d -= sum_of_products(f, d) / g
+    mean = sum_of_products(f, d) / g
+    d -= mean + 0 * mean  # NaN, if a cotangent is infinite, whichever it is
     d *= f
     d *= 1 / g
     dx[...] = d
 
 
-def _units(f: Array, g: Array, delta: Array, buffer: Array) -> tuple[Array, Array | None]:
+def _units(f: Array, g: Array, delta: Array, buffer: Array) -> tuple[float, Array | None]:
     """Powers of two: `one` lifts a probability `f / g` above the subnormals, `scale` keeps `one · δ` in range.
 
-    1 and None, if every product of an `s` above `tiny` and a difference of at least an ULP of the largest `δ` is a
+    1 and None, if every product of an `s` above 2⁻³⁴⁰ and a difference of at least an ULP of the largest `δ` is a
     normal number: then only the last product, with `s_i`, may be none, and that is rounded once.
     """
-    info, t = np.finfo(delta.dtype), delta.dtype.type
     size = np.abs(delta, out=buffer)
     top = maximum(size) if size.ndim == 1 else np.maximum.reduce(size)
-    low, tiny = 2.0 ** (info.minexp // 6), 2.0 ** (info.minexp // 3)
-    if minimum(f) > tiny * maximum(g) and ((top == 0) | ((low < top) & (top < 1 / tiny))).all():
-        return t(1), None
-    one = t(2.0 ** (info.nmant + 1))
-    return one, np.where(top > info.max / one, t(0.5) / one, t(0.5))
+    if minimum(f) > 2.0**-340 * maximum(g) and ((top == 0) | ((top > 2.0**-170) & (top < 2.0**340))).all():
+        return 1.0, None
+    one = 2.0**53
+    return one, np.where(top > sys.float_info.max / one, 0.5 / one, 0.5)
 
 
 # ── Cross-entropy of the softmax ────────────────────────────────────────────────────────────────────────────────────

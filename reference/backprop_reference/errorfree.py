@@ -13,6 +13,7 @@ Index = Any  # an integer, or an array of one for each column
 
 SHORT = 512  # columns, up to which argmax takes as long as anything else
 DOTTED = 512  # bytes: of so many neighbours BLAS's dot adds two in a chain
+LONG = 1 << 16  # entries, up to which BLAS's chains in float64 lose nothing that float32 could see
 MANY = 512  # rows, from which the sums of so many neighbours are enough for what they lose to average out
 
 
@@ -137,7 +138,9 @@ def sum_of_products(a: Array, b: Array) -> Array:
     >>> float(sum_of_products(np.array([1.0, 2.0]), np.array([3.0, 4.0])))
     11.0
     """
-    return a.dot(b) if a.ndim == 1 else _sums_of_pairs(_in_dots(a, b), 1)[0]
+    if a.ndim == 1 and len(a) <= LONG:
+        return a.dot(b)
+    return _sums_of_pairs(_in_dots(a, b), 1)[0]
 
 
 def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> None:

@@ -240,13 +240,13 @@ class DiagonalMinusOuter(Jacobian):
 
     @np.errstate(under="ignore")
     def _pull_back(self, delta: Any) -> Array:
-        dx = np.array(delta, np.result_type(delta, self.s))
-        s = np.array(self.s, dx.dtype)  # a copy, since `centre` writes to it
-        small = 2.0 ** (np.finfo(dx.dtype).minexp // 2)
+        dtype, k = np.result_type(delta, self.s), self.s.argmax()
+        dx, s = np.array(delta, np.float64), np.array(self.s, np.float64)  # copies, since `centre` writes to both
+        small = 2.0**-511
         scale = 1 / small if np.abs(dx).max() < small else 0.5
         dx *= scale  # no difference overflows, and no share of a mean is subnormal
-        centre(dx, s, s.argmax(), 1, np.empty_like(dx), out=dx)
-        return dx * s / scale
+        centre(dx, s, k, 1, np.empty_like(dx), out=dx)
+        return np.asarray(dx * s / scale, dtype)
 
     @np.errstate(under="ignore")
     def todense(self) -> Array:
