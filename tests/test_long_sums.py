@@ -32,7 +32,8 @@ def test_terms_made_for_it_find_the_chains_that_there_are(sums):
     made = [m for m in sums if m.terms == MADE]
     assert {m.sum for m in made if not m.errors["reference"] <= m.bound} <= WIDE | {"δ W of 100"}
     assert all(m.errors["reference"] <= 2.5 * m.bound for m in made if m.sum not in WIDE)
-    assert all(max(m.errors.values()) > 1 for m in made)  # BLAS's chains differ from processor to processor
+    assert all(max(m.errors.values()) > 1 for m in made)
+    assert all(m.errors["reference"] > 1 for m in made if m.sum not in {"W x of 16", "W x of 100"})  # as BLAS's dot is
 
 
 def test_a_chain_is_not_within_the_bound(monkeypatch):

@@ -250,7 +250,7 @@ def test_a_long_softmax_of_equal_logits_and_of_those_made_for_it(n):
     assert error(softmax(x)[:1], certified.value("softmax", x, at=[0])) <= 2
 
 
-def test_delta_times_the_softmax_jacobian_neither_overflows_nor_loses_its_dtype():
+def test_softmax_pulls_back_without_overflow_or_lost_subnormals_and_keeps_the_dtype():
     J = DiagonalMinusOuter(np.array([0.5, 0.5], F32), np.array([0.5, 0.5], F32))
     J.s.flags.writeable = False
     huge = np.array([3e38, -3e38], F32)
@@ -265,6 +265,17 @@ def test_delta_times_the_softmax_jacobian_neither_overflows_nor_loses_its_dtype(
         delta[0] = 0
         x = np.append(np.log(299.0), np.zeros(299))  # s = ½, 1/598, …
         assert (delta @ softmax_jacobian(x)[0])[0] == -1.25e-322
+        assert softmax_vjp(delta, x)[0][0] == -1.25e-322
+
+
+@pytest.mark.parametrize("x", [0.01, 1.7033254, 3.1172862, 4.161092281341553, 8.3, 12.99, 43.4, 43.6])
+def test_the_float32_slopes_of_tanh_and_sigmoid_where_exp_is_farthest_off(x):
+    """4e / (1 + e)², e^-2x = e by the same exp, is off by 5 ULP."""
+    x = np.arange(-4000, 4001, dtype=np.int32) + F32.type(x).view(np.int32)
+    x = x.view(F32)
+    slope = 1 / np.cosh(x.astype(np.float64)) ** 2
+    for found, exact in ((tanh.derivative(x), slope), (sigmoid.derivative(2 * x), slope / 4)):
+        assert (np.abs(found - exact) <= 4 * np.spacing(exact.astype(F32)).astype(np.float64)).all()
 
 
 def test_a_million_equal_shares_of_float32_against_one_cotangent():

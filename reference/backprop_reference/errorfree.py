@@ -133,7 +133,7 @@ def _neighbours(a: Array, size: int) -> Array:
 
 
 def sum_of_products(a: Array, b: Array) -> Array:
-    """`Σ a b` down the columns, to some ULP of `Σ|a b|`.
+    """`Σ a b` down the columns, of float64: for those who correct it, or round it to float32.
 
     >>> float(sum_of_products(np.array([1.0, 2.0]), np.array([3.0, 4.0])))
     11.0
