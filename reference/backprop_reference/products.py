@@ -26,10 +26,12 @@ def product(a: Array, b: Array) -> Array:
     array([100., 100.])
     """
     if a.ndim == 1:
-        if len(a) > MATRIX and (b.flags.f_contiguous or (b.shape[1] <= NARROW and len(a) <= VECTOR)):
+        if len(a) <= MATRIX:
+            return a.dot(b)  # `@` takes twice as long to start
+        if b.flags.f_contiguous or (b.shape[1] <= NARROW and len(a) <= VECTOR):
             return _dots(b.T, a)
         if len(a) <= _chain(b.shape[1]):
-            return a.dot(b)  # `@` takes twice as long to start
+            return a.dot(b)
     k, p = b.shape
     m = prod(a.shape[:-1])
     if m == 1 and a.ndim > 1:
