@@ -507,6 +507,15 @@ def test_a_long_softmax_with_subnormal_probabilities(ahead, n, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [10, 12])
+def test_a_logit_far_below_costs_subnormal_targets_no_digit(n, dtype):
+    """In halves, which only an infinite difference needs, each product of a target and its cost would lose a bit."""
+    x, y = np.zeros(n, dtype), np.full(n, 3 * np.finfo(dtype).smallest_subnormal)
+    x[0], y[0] = {F64: -1e300, F32: -1e30}[dtype], 0
+    assert error(softmax_cross_entropy(x, y), certified.value("softmax_cross_entropy", x, y)) <= 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(2, 1), (3, 2), (1, 40), (40, 8)], ids=str)
 @pytest.mark.parametrize("n", LENGTHS)
 def test_parameters_of_a_long_batch(n, shape, dtype):

@@ -12,7 +12,7 @@ import numpy as np
 from .arguments import Array, rows
 from .blocks import BLOCK, fresh, in_blocks
 from .errorfree import Index, centre, exponentials, largest, split_off, sum_of_products, total
-from .special import flat, maximum, minimum
+from .special import flat, maximum
 
 FEW = 48  # classes
 
@@ -50,15 +50,15 @@ def _down_columns(
     return None
 
 
-def parts(x: Array, f: Array) -> tuple[bool, Index, Array, Array]:
+def parts(x: Array, f: Array) -> tuple[float, Index, Array, Array]:
     """`f = exp(x)` but for a factor, the index `k` of its largest entry, `f_k` and `others = Σ_{i≠k} f_i`.
 
-    First comes whether all differences of logits are finite for sure. With the others, `1 − s_k` is
-    `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
+    First comes the `spread`, which no difference of two logits exceeds: infinite, if one may be. With the others,
+    `1 − s_k` is `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
-    finite = exponentials(x, flat(x)[k], f)
-    return finite, k, *split_off(f, k)
+    spread = exponentials(x, flat(x)[k], f)
+    return spread, k, *split_off(f, k)
 
 
 # ── Softmax ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,9 +87,9 @@ def softmax_pulled_back(delta: Array, x: Array) -> Array:
 
 
 def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
-    _, k, f_k, others = parts(x, w)
+    spread, k, f_k, others = parts(x, w)
     g = f_k + others
-    one, scale = _units(w, g, delta, d)
+    one, scale = _units(spread, delta, d)
     w /= g / one  # s, out of the reach of the subnormals: there each would lose half of itself
     if scale is not None:  # the difference of two huge cotangents must not overflow
         delta = np.multiply(delta, scale, out=dx)
@@ -114,15 +114,15 @@ def _softmax_vjp_in_double(dx: Array, x: Array, delta: Array) -> None:
     dx[...] = d
 
 
-def _units(f: Array, g: Array, delta: Array, buffer: Array) -> tuple[float, Array | None]:
-    """Powers of two: `one` lifts a probability `f / g` above the subnormals, `scale` keeps `one · δ` in range.
+def _units(spread: float, delta: Array, buffer: Array) -> tuple[float, Array | None]:
+    """Powers of two: `one` lifts a probability above the subnormals, `scale` keeps `one · δ` in range.
 
-    1 and None, if every product of an `s` above 2⁻³⁴⁰ and a difference of at least an ULP of the largest `δ` is a
-    normal number: then only the last product, with `s_i`, may be none, and that is rounded once.
+    1 and None, if every product of an `s`, which is at least `exp(-spread) / n`, and a difference of at least an ULP of
+    the largest `δ` is a normal number: then only the last product, with `s_i`, may be none, and that is rounded once.
     """
     size = np.abs(delta, out=buffer)
     top = maximum(size) if size.ndim == 1 else np.maximum.reduce(size)
-    if minimum(f) > 2.0**-340 * maximum(g) and ((top == 0) | ((top > 2.0**-170) & (top < 2.0**340))).all():
+    if spread < 200 and ((top == 0) | ((top > 2.0**-170) & (top < 2.0**340))).all():
         return 1.0, None
     one = 2.0**53
     return one, np.where(top > sys.float_info.max / one, 0.5 / one, 0.5)
@@ -131,13 +131,13 @@ def _units(f: Array, g: Array, delta: Array, buffer: Array) -> tuple[float, Arra
 # ── Cross-entropy of the softmax ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _minus_log_softmax(cost: Array, x: Array, finite: bool, k: Index, f_k: Array, others: Array) -> float:
+def _minus_log_softmax(cost: Array, x: Array, spread: float, k: Index, f_k: Array, others: Array) -> float:
     """`cost = −log ŷ_i = (x_k − x_i) + log(1 + others / f_k)`: both terms are positive.
 
     In units of 1, or of 2 where the difference of two logits may be infinite. Returns which.
     """
     extra = np.log1p(others / f_k)
-    if finite:
+    if spread < np.inf:
         np.subtract(flat(x)[k], x, out=cost)
         cost += extra
         return 1.0
@@ -186,10 +186,10 @@ def cross_entropy_vjp(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy_vjp(dx: Array, dy: Array, x: Array, y: Array, delta: Array) -> None:
-    finite, k, f_k, others = parts(x, dx)
+    spread, k, f_k, others = parts(x, dx)
     dy[...] = y
     y_k, y_others = split_off(dy, k, exact=False)
-    unit = _minus_log_softmax(dy, x, finite, k, f_k, others)
+    unit = _minus_log_softmax(dy, x, spread, k, f_k, others)
     _slope(dx, y, k, f_k, others, y_k, y_others)
     dx *= delta
     dy *= delta
@@ -205,8 +205,8 @@ def cross_entropy_and_slope(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy_and_slope(u: Array, dx: Array, cost: Array, x: Array, y: Array) -> None:
-    finite, k, f_k, others = parts(x, dx)
+    spread, k, f_k, others = parts(x, dx)
     cost[...] = y
     y_k, y_others = split_off(cost, k, exact=False)
-    _weighted(u, cost, y, _minus_log_softmax(cost, x, finite, k, f_k, others))
+    _weighted(u, cost, y, _minus_log_softmax(cost, x, spread, k, f_k, others))
     _slope(dx, y, k, f_k, others, y_k, y_others)

@@ -1,7 +1,7 @@
 """The few tricks that buy the last digits, each named by the rounding error it removes."""
 
 from contextlib import suppress
-from math import fsum
+from math import fsum, inf
 from typing import Any
 
 import numpy as np
@@ -167,25 +167,25 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> 
     out -= lost / one  # what the mean lost to rounding
 
 
-def exponentials(x: Array, x_k: Array, f: Array) -> bool:
+def exponentials(x: Array, x_k: Array, f: Array) -> float:
     """`f = c eˣ` with one factor `c` for each column, such that that of `x_k = max x` is far from the range's end.
 
     Where all of `x` is, that is `eˣ`, of exact arguments. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`, with what the difference
-    lost to rounding given back: exp magnifies it by the size of the exponent. Returns whether every difference of two
-    entries is finite for sure.
+    lost to rounding given back: exp magnifies it by the size of the exponent. Returns the `spread`, which no difference
+    of two entries in one column exceeds: infinite, if one may be.
 
     >>> f = np.empty(2)
     >>> exponentials(np.array([1000.0, 300.0]), np.array(1000.0), f)
-    True
+    700.0
     >>> float(f[1] / f[0]) == float(np.exp(-700.0))
     True
     """
     edge, huge = (600, 2.0**1000) if x.dtype == np.float64 else (60, 2.0**100)
-    low, high = minimum(x), maximum(x_k)
+    low, high = float(minimum(x)), float(maximum(x_k))
+    spread = high - low if high - low < huge else inf
     if -edge < low and high < edge:
         exponential(x, f)
-        return True
-    finite = bool(-huge < low and high < huge)
+        return spread
     if x.dtype == np.float32:  # in float64 the difference is exact, or as good as that
         d = np.subtract(x, x_k, dtype=np.float64)
         np.multiply(np.exp(d, out=d), 2.0**100, out=f, casting="same_kind")
@@ -193,7 +193,7 @@ def exponentials(x: Array, x_k: Array, f: Array) -> bool:
         d, lost = difference(x, x_k)
         np.exp(np.maximum(d, -edge), out=f)
         f *= 2.0**100
-        if not (finite and high - low < edge):
+        if spread >= edge:
             f *= np.exp(np.minimum(d + edge, 0))
         f += f * lost
-    return finite
+    return spread
