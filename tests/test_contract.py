@@ -58,6 +58,7 @@ from backprop_reference import (
     tanh,
     two_layer_network_vjp,
 )
+from backprop_reference.functions import SCALAR_FUNCTIONS
 
 FLOATS = [np.dtype(np.float32), np.dtype(np.float64)]
 SIZES = {"n": 3, "d": 4, "k": 2, "m0": 3, "m1": 2, "m2": 4, "m3": 5}
@@ -531,6 +532,15 @@ def test_a_scalar_function_that_returns_its_argument_shares_nothing():
     own = ScalarFunction("own", h=lambda x: x, derivative=np.ones_like)
     assert not np.may_share_memory(elementwise(own, x), x)
     assert not np.may_share_memory(own(x), x)
+
+
+@pytest.mark.parametrize("h", SCALAR_FUNCTIONS.values(), ids=lambda h: h.name)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_scalar_function_of_an_array_without_axes_is_one_too(h, dtype):
+    z = np.array(0.5, dtype)
+    for result in (h.h(z), h.dh(z)):
+        assert (type(result), result.shape, result.dtype) == (np.ndarray, (), dtype)
+        assert not np.may_share_memory(result, z)
 
 
 def absolute_error(x, y):

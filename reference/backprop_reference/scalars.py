@@ -107,14 +107,12 @@ def pull_back(delta: Array, h: ScalarFunction, z: Array) -> Array:
 
 
 def _entrywise(h: ScalarFunction, formula: Formula, x: Array, suffix: str) -> Array:
-    if h.divisible and x.size > BLOCK:
-        return _in_blocks(formula, x)
-    result = formula(x) if x.ndim or not h.divisible else formula(x[None])[0]
-    if result is x:
-        return x.copy()
-    if type(result) is np.ndarray and result.dtype is x.dtype and result.shape == x.shape and result.base is None:
-        return result
-    result = np.asarray(result)
+    if h.divisible:
+        if x.size > BLOCK:
+            return _in_blocks(formula, x)
+        result = formula(x) if x.ndim else np.array(formula(x[None])[0])
+        return result if result.dtype is x.dtype and result is not x else result.astype(x.dtype)
+    result = np.asarray(formula(x))
     if result.shape != x.shape:
         raise ValueError(f"{h.name}{suffix}: expected a result of the argument's shape {x.shape}, got {result.shape}")
     return result.astype(x.dtype, casting="same_kind", copy=np.may_share_memory(result, x))
