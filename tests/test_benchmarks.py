@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmarks import command, turns
+from benchmarks import command, report, turns
 from benchmarks.cells import (
     ACTIVATION,
     CELLS,
@@ -344,6 +344,17 @@ def test_markdown_is_tables_and_names_the_machine(measured: list[Measured]) -> N
         assert len({line.count("|") for line in lines}) == 1
     assert f"NumPy {np.__version__}" in text
     assert "\n- a remark\n- measured on 20" in text
+
+
+def test_the_kernels_of_blas_are_named_where_they_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[dict[str, str]] = [{"user_api": "openmp"}, {"architecture": "Zen"}]
+    monkeypatch.setattr(report, "threadpool_info", lambda: found)
+    assert report.machine()["BLAS"].endswith(" with kernels for Zen")
+    found.pop()
+    assert "kernels" not in report.machine()["BLAS"]
+    assert list(report.forced({})) == []
+    (line,) = report.forced({"OPENBLAS_CORETYPE": "Nehalem"})
+    assert line.startswith("OPENBLAS_CORETYPE=Nehalem is set: ")
 
 
 def test_json_has_everything(measured: list[Measured]) -> None:

@@ -19,7 +19,7 @@ from backprop_properties.accuracy_report import between_markers
 from .cells import CELLS, GROWTH, LIMITS, Cell
 from .contenders import PEERS, REFERENCE
 from .plot import svg
-from .report import markdown, print_report, to_dict
+from .report import forced, markdown, print_report, to_dict
 from .turns import BUDGET, Measured, Workers
 
 INTERRUPTED = 130
@@ -98,6 +98,7 @@ def bench(
     measured: list[Measured] = []
     interrupted, load, started = False, os.getloadavg()[0], time.perf_counter()
     remarks = [f"{peer.name} is not installed: not measured" for peer in PEERS if not peer.installed]
+    remarks += forced(os.environ)
     try:
         measure(every, rounds, seconds, measured)
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+from threadpoolctl import threadpool_info
 
 from .cells import COPY, NETWORK, PRODUCT, flops, moved_bytes
 from .contenders import PEERS, REFERENCE
@@ -182,6 +183,7 @@ def machine() -> dict[str, str]:
     model = re.search(r"model name\s*: (.*)", cpuinfo)
     exp = introspect.opt_func_info(func_name="^exp$", signature="float64").get("exp", {})
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]  # NumPy's stub says None
+    kernels = next((library["architecture"] for library in threadpool_info() if "architecture" in library), None)
     return {
         "processor": model[1] if model else platform.processor(),
         "cores": f"{os.cpu_count()} cores",
@@ -189,10 +191,16 @@ def machine() -> dict[str, str]:
         "Python": platform.python_version(),
         "NumPy": np.__version__,
         "NumPy's exp by": next(iter(exp.values()), {}).get("current", "libm"),  # it is fast with X86_V4, AVX-512
-        "BLAS": f"{blas['name']} {blas['version']}",
+        "BLAS": f"{blas['name']} {blas.get('version', '')}{f' with kernels for {kernels}' if kernels else ''}",
         **{peer.name: peer.version for peer in PEERS if peer.installed},
         "date": date.today().isoformat(),
     }
+
+
+def forced(environ: Mapping[str, str]) -> Iterator[str]:
+    """Kernels of BLAS that are not its own choice."""
+    if kernels := environ.get("OPENBLAS_CORETYPE"):
+        yield f"OPENBLAS_CORETYPE={kernels} is set: without it, NumPy's matrix products may be faster"
 
 
 # ── As JSON ─────────────────────────────────────────────────────────────────────────────────────────────────────────
