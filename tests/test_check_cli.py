@@ -240,6 +240,15 @@ def test_names_that_almost_fit_are_mentioned(file: Any) -> None:
     assert "conv_vjp is not checked" in result.stderr
 
 
+def test_a_misspelt_ending_beside_a_right_name_is_mentioned(file: Any) -> None:
+    own = "def softmax(x):\n    e = np.exp(x - max(x))\n    return e / e.sum()\n"
+    others = "def softmax_vpj(delta, x):\n    return delta\ndef row_max(x):\n    return x\nsoftmax_vj = max\n"
+    result = backprop(file(f"import numpy as np\n{own}{others}"), *FEW)
+    assert result.exit_code == 0, result.output
+    (note,) = result.stderr.splitlines()
+    assert note.endswith("softmax_vpj is not checked: no operation is called that; did you mean softmax_vjp?")
+
+
 # ── What would take a process down ──────────────────────────────────────────────────────────────────────────────────
 
 

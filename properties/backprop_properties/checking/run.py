@@ -124,11 +124,17 @@ def _passed_over(found: Found, wanted: Sequence[str]) -> Iterable[str]:
 def _near_misses(found: Found) -> Iterable[tuple[str, str]]:
     """Functions that are named as if they were an operation's, each with the nearest right name."""
     right = {python_name(operation) + suffix for operation in OPERATIONS for suffix in SUFFIXES.values()}
+    begun = {python_name(operation) + suffix for operation in found.functions for suffix in SUFFIXES.values()}
+    missing = begun - {*found.names}
     for name in found.names:
-        if name not in right and name.endswith(("_vjp", "_jacobian")):
+        if name in right:
+            continue
+        if name.endswith(("_vjp", "_jacobian")):
             ending = name[name.rindex("_") :]
             near = difflib.get_close_matches(name, [other for other in right if other.endswith(ending)], 1)
             yield name, near[0] if near else ""
+        elif name in found.own and (near := difflib.get_close_matches(name, missing, 1, 0.85)):
+            yield name, near[0]
 
 
 def _nothing_in(path: Path, found: Found, wanted: Sequence[str]) -> str:
