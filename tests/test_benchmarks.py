@@ -407,7 +407,7 @@ def test_a_run_writes_what_it_was_asked_for_and_says_what_is_missing(
 
 @pytest.mark.usefixtures("small")
 def test_cells_are_chosen_by_title() -> None:
-    result = bench("--quick", "--cells", "growth*softmax")
+    result = bench("--quick", "--cells", "growth*softmax,")
     assert result.exit_code == 0, result.output
     assert "softmax_vjp" in result.output
     assert "backpropagation" not in result.output
@@ -418,7 +418,10 @@ def test_wrong_calls_are_told_in_one_line(tmp_path: Path) -> None:
     for arguments, message in [
         (["--cells", "nonsense"], "nothing has 'nonsense' in its title"),
         (["--json", str(tmp_path / "no" / "file")], "there is no folder"),
-        (["--readme", str(tmp_path / "no.md")], "No such file"),
+        (["--json", str(tmp_path)], "is a folder; name a file"),
+        (["--cells", "softmax, nonsense"], "nothing has 'nonsense' in its title"),
+        (["--cells", " ,"], "expected a part of a title"),
+        (["--readme", str(tmp_path / "no.md")], "there is no file"),
         (["--readme", str(tmp_path / "empty.md")], "expected one <!-- bench -->"),
     ]:
         result = bench(*arguments)

@@ -199,6 +199,7 @@ def test_several_files_are_checked_and_each_is_named(file: Any) -> None:
         (RIGHT, ("--domain", "x=one-hop"), "did you mean 'one-hot'?"),
         (RIGHT, ("--json", "/nowhere/at/all.json"), "there is no folder /nowhere/at"),
         (RIGHT, ("--junit", "/nowhere/at/all.xml"), "there is no folder /nowhere/at"),
+        (RIGHT, ("--json", "/"), "/ is a folder; name a file"),
         ("import nosuchmodule", (), "mine.py can't be imported, line 1: ModuleNotFoundError: No module named 'nosuch"),
         ("x = 1\ndef f(:\n", (), "mine.py can't be imported, line 2: SyntaxError: invalid syntax"),
         ("\n\nraise ValueError('two\\nlines')", (), "mine.py can't be imported, line 3: ValueError: two lines"),

@@ -163,6 +163,10 @@ def test_show_works_for_every_operation(name: str) -> None:
         (["verify", "--examples", "0"], "Invalid value for '--examples'"),
         (["verify", "--examples", "many"], "Invalid value for '--examples'"),
         (["verify", "--json", "/nowhere/at/all.json"], "there is no folder /nowhere/at"),
+        (["verify", "--json", "/"], "/ is a folder; name a file"),
+        (["accuracy", "--plot", "/"], "/ is a folder; name a file"),
+        (["accuracy", "--readme", "/nowhere.md"], "there is no file /nowhere.md"),
+        (["selftest", "--json", "/"], "/ is a folder; name a file"),
         (["verify", "--exmples", "3"], "No such option: --exmples"),
         (["show", "sofmax"], "did you mean 'softmax'"),
         (["shw", "softmax"], "No such command 'shw'"),
@@ -173,6 +177,13 @@ def test_a_wrong_call_gets_one_clear_line_and_exit_code_2(arguments: list[str], 
     assert result.exit_code == 2
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_file_that_may_not_be_written_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    result = backprop("verify", "--json", str(tmp_path / "out.json"))
+    assert result.exit_code == 2
+    assert result.output == f"backprop: {tmp_path / 'out.json'} may not be written\n"
 
 
 def test_nothing_is_written_on_failure(tmp_path: Path) -> None:

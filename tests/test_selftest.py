@@ -117,7 +117,7 @@ def test_the_command_fails_for_a_fault_that_is_missed(monkeypatch):
     ("arguments", "said"),
     [
         (["--only", "nothing like it"], "no row of the tables has 'nothing like it'"),
-        (["--readme", "no/such/file.md"], "No such file"),
+        (["--readme", "no/such/file.md"], "there is no file"),
         (["--json", "no/such/folder/out.json"], "there is no folder"),
     ],
 )

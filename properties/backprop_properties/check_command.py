@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from .files import check_writable
+
 errors = Console(stderr=True, style="red", highlight=False, markup=False, soft_wrap=True)
 remarks = Console(stderr=True, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
@@ -69,9 +71,11 @@ def check(
     from .checking.run import run
     from .commands import split_names
 
-    for file in (json_file if json_file != "-" else None, junit_file):
-        if file is not None and not Path(file).parent.is_dir():
-            raise _unusable(f"there is no folder {Path(file).parent}")
+    json_path = Path(json_file) if json_file not in (None, "-") else None
+    try:
+        check_writable([json_path, junit_file])
+    except OSError as error:
+        raise _unusable(str(error)) from None
     names, dtypes = ([part for text in texts or () for part in split_names(text)] for texts in (operations, dtype))
     options = {"level": level, "dtypes": tuple(dtypes or ["float64"]), "batch": batch}
     options |= {"max_examples": max_examples, "seed": seed}
@@ -98,8 +102,8 @@ def check(
     print_run(done, Console(highlight=False, stderr=json_file == "-"))
     if json_file == "-":
         print(as_json(done))
-    elif json_file is not None:
-        Path(json_file).write_text(as_json(done) + "\n", encoding="utf-8")
+    elif json_path is not None:
+        json_path.write_text(as_json(done) + "\n", encoding="utf-8")
     if junit_file is not None:
         write_junit(done, junit_file)
     raise typer.Exit(done.exit_code)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from .check_command import check
+from .files import check_writable, text_of
 from .selftest_command import selftest
 from .vector_commands import vectors
 
@@ -73,10 +74,9 @@ def verify(
     try:
         names = split_names(operations) if operations is not None else None
         work = cut(tasks(names), examples, seed)
-    except LookupError as error:
+        check_writable([json_file])
+    except (LookupError, OSError) as error:
         raise fail(error.args[0]) from None
-    if json_file is not None and not json_file.parent.is_dir():
-        raise fail(f"--json: there is no folder {json_file.parent}")
     with watched(len(work)) as on_outcome:
         report = run(names, examples=examples, seed=seed, jobs=jobs, on_outcome=on_outcome)
     print_report(console, report)
@@ -116,14 +116,12 @@ def accuracy(
 
     try:
         names = operation_names(split_names(operations) if operations is not None else None)
-        text = readme.read_text(encoding="utf-8") if readme is not None else ""
+        text = text_of(readme)
         if readme is not None:
             accuracy_report.between_markers(accuracy_report.between_markers(text, ""), "", "sums")
+        check_writable([json_file, plot_file, readme])
     except (LookupError, OSError, ValueError) as error:
         raise fail(str(error.args[-1])) from None
-    for file in (json_file, plot_file):
-        if file is not None and not file.parent.is_dir():
-            raise fail(f"there is no folder {file.parent}")
     with named_progress(len(names)) as progress:
         rows = accuracy_report.run(names, cases, seed, progress)
     accuracy_report.print_table(rows, console)

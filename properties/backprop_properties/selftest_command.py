@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .files import check_writable, text_of
+
 console, errors = Console(), Console(stderr=True)
 
 
@@ -38,11 +40,10 @@ def selftest(
     try:
         if not chosen:
             raise LookupError(f"no row of the tables has {names!r} in its name or operation")
-        text = readme.read_text(encoding="utf-8") if readme is not None else ""
+        text = text_of(readme)
         if readme is not None:
             between_markers(text, "", "selftest")
-        if json_file is not None and not json_file.parent.is_dir():
-            raise OSError(f"there is no folder {json_file.parent}")
+        check_writable([json_file, readme])
     except (LookupError, OSError, ValueError) as error:
         errors.print(f"backprop: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(2) from None

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backprop_properties.accuracy_report import between_markers
+from backprop_properties.files import check_writable, text_of
 
 from .cells import CELLS, GROWTH, LIMITS, Cell
 from .contenders import PEERS, REFERENCE
@@ -29,7 +30,7 @@ console = Console(width=None if sys.stdout.isatty() else 100)  # a file takes th
 
 
 def chosen(patterns: str | None) -> list[Cell]:
-    """The cells whose titles have one of the patterns in them; all without patterns.
+    """The cells whose titles have one of the patterns in them; all without patterns. LookupError for one that none has.
 
     >>> [cell.size for cell in chosen("softmax_vjp*float32")]
     ['4096×10', '4096×1000', '64×50000']
@@ -37,7 +38,15 @@ def chosen(patterns: str | None) -> list[Cell]:
     every = [*CELLS, *GROWTH]
     if patterns is None:
         return every
-    return [cell for cell in every if any(fnmatch(cell.title, f"*{p.strip()}*") for p in patterns.split(","))]
+    found: set[Cell] = set()
+    for pattern in filter(None, map(str.strip, patterns.split(","))):
+        fitting = {cell for cell in every if fnmatch(cell.title, f"*{pattern}*")}
+        if not fitting:
+            raise LookupError(f"--cells: nothing has {pattern!r} in its title, as {CELLS[0].title!r} has")
+        found |= fitting
+    if not found:
+        raise LookupError(f"--cells: expected a part of a title, as of {CELLS[0].title!r}, got {patterns!r}")
+    return [cell for cell in every if cell in found]
 
 
 def measure(cells: Sequence[Cell], rounds: int, seconds: float, measured: list[Measured]) -> None:
@@ -81,17 +90,14 @@ def bench(
 
     Each contender has a process of its own; they take turns. `ratio` is the reference's time over the fastest peer's.
     """
-    selected = chosen(cells)
-    if not selected:
-        raise _wrong(f"--cells: nothing has {cells!r} in its title, as {CELLS[0].title!r} has")
-    for file in (json_file, plot_file):
-        if file is not None and not file.parent.is_dir():
-            raise _wrong(f"there is no folder {file.parent}")
     try:
+        selected = chosen(cells)
+        check_writable([json_file, plot_file, readme])
+        text = text_of(readme)
         if readme is not None:
-            between_markers(readme.read_text(encoding="utf-8"), "", "bench")
-    except (OSError, ValueError) as error:
-        raise _wrong(str(error)) from None
+            between_markers(text, "", "bench")
+    except (LookupError, OSError, ValueError) as error:
+        raise _wrong(str(error.args[-1])) from None
     if quick:
         rounds, seconds = 2, 0.02
     every: list[Cell] = [*LIMITS, *selected]
@@ -112,8 +118,7 @@ def bench(
     if plot_file is not None:
         plot_file.write_text(svg(measured), encoding="utf-8")
     if readme is not None and not interrupted:
-        text = between_markers(readme.read_text(encoding="utf-8"), markdown(measured, remarks), "bench")
-        readme.write_text(text, encoding="utf-8")
+        readme.write_text(between_markers(text, markdown(measured, remarks), "bench"), encoding="utf-8")
     if interrupted:
         raise typer.Exit(INTERRUPTED)
 
