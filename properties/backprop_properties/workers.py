@@ -58,7 +58,7 @@ def done(
             deaths += 1
             waiting.extend(under_way.values())
             under_way.clear()
-            notes.append(f"a worker process died; its work is done again ({len(waiting)} tasks to go)")
+            notes.append(f"a worker process died; its work is done again (tasks to go: {len(waiting)})")
             executor = None  # one that broke stays broken
         finally:  # under way still: interrupted, and nobody waits for it
             with _interrupts_held_back():
