@@ -116,9 +116,8 @@ def accuracy(
 
     try:
         names = operation_names(split_names(operations) if operations is not None else None)
-        text = text_of(readme)
         if readme is not None:
-            accuracy_report.between_markers(accuracy_report.between_markers(text, ""), "", "sums")
+            accuracy_report.between_markers(accuracy_report.between_markers(text_of(readme), ""), "", "sums")
         check_writable([json_file, plot_file, readme])
     except (LookupError, OSError, ValueError) as error:
         raise fail(str(error.args[-1])) from None
@@ -134,7 +133,7 @@ def accuracy(
     if plot_file is not None:
         accuracy_report.plot(rows, plot_file)
     if readme is not None:
-        text = accuracy_report.between_markers(text, accuracy_report.markdown(rows, every_regime=False))
+        text = accuracy_report.between_markers(text_of(readme), accuracy_report.markdown(rows, every_regime=False))
         if sums:
             text = accuracy_report.between_markers(text, long_sums.markdown(sums), "sums")
         readme.write_text(text, encoding="utf-8")

@@ -23,15 +23,13 @@ def check_writable(files: Iterable[Path | None]) -> None:
             raise OSError(f"{path} may not be written")
 
 
-def text_of(path: Path | None) -> str:
-    """What stands in a file that is to be written into; nothing, without one.
+def text_of(path: Path) -> str:
+    """What stands in a file that is to be written into: asked again when it is, for somebody may have changed it.
 
     >>> text_of(Path("no/such/README.md"))
     Traceback (most recent call last):
     OSError: there is no file no/such/README.md
     """
-    if path is None:
-        return ""
     if not path.is_file():
         raise OSError(f"there is no file {path}")
     return path.read_text(encoding="utf-8")

@@ -40,9 +40,8 @@ def selftest(
     try:
         if not chosen:
             raise LookupError(f"no row of the tables has {names!r} in its name or operation")
-        text = text_of(readme)
         if readme is not None:
-            between_markers(text, "", "selftest")
+            between_markers(text_of(readme), "", "selftest")
         check_writable([json_file, readme])
     except (LookupError, OSError, ValueError) as error:
         errors.print(f"backprop: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
@@ -65,5 +64,5 @@ def selftest(
     if json_file is not None:
         json_file.write_text(json.dumps(to_dict(outcomes), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if readme is not None:
-        readme.write_text(between_markers(text, markdown(outcomes), "selftest"), encoding="utf-8")
+        readme.write_text(between_markers(text_of(readme), markdown(outcomes), "selftest"), encoding="utf-8")
     raise typer.Exit(0 if passed(outcomes) else 1)

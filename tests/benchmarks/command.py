@@ -93,9 +93,8 @@ def bench(
     try:
         selected = chosen(cells)
         check_writable([json_file, plot_file, readme])
-        text = text_of(readme)
         if readme is not None:
-            between_markers(text, "", "bench")
+            between_markers(text_of(readme), "", "bench")
     except (LookupError, OSError, ValueError) as error:
         raise _wrong(str(error.args[-1])) from None
     if quick:
@@ -118,7 +117,8 @@ def bench(
     if plot_file is not None:
         plot_file.write_text(svg(measured), encoding="utf-8")
     if readme is not None and not interrupted:
-        readme.write_text(between_markers(text, markdown(measured, remarks), "bench"), encoding="utf-8")
+        text = between_markers(text_of(readme), markdown(measured, remarks), "bench")
+        readme.write_text(text, encoding="utf-8")
     if interrupted:
         raise typer.Exit(INTERRUPTED)
 
