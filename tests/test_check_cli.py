@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner, Result
 
+from backprop_properties.checking import display
 from backprop_properties.checking import run as runs
 from backprop_properties.checking.display import SCHEMA
 from backprop_properties.commands import app
@@ -246,8 +247,60 @@ def test_a_misspelt_ending_beside_a_right_name_is_mentioned(file: Any) -> None:
     others = "def softmax_vpj(delta, x):\n    return delta\ndef row_max(x):\n    return x\nsoftmax_vj = max\n"
     result = backprop(file(f"import numpy as np\n{own}{others}"), *FEW)
     assert result.exit_code == 0, result.output
-    (note,) = result.stderr.splitlines()
-    assert note.endswith("softmax_vpj is not checked: no operation is called that; did you mean softmax_vjp?")
+    said = "note: mine.py: softmax_vpj is not checked: no operation is called that; did you mean softmax_vjp?\n"
+    assert result.stderr == said
+    assert "softmax: only a forward was given: no backward pass was judged" in " ".join(result.stdout.split())
+    assert backprop(file(f"import numpy as np\n{own}{others}"), "--operations", "softmax", *FEW).stderr == said
+
+
+def test_misspelt_names_and_names_of_families_are_mentioned_beside_others(file: Any) -> None:
+    names = ("square_vjp", "sotfmax", "softmax_vpj", "activation", "activation_vjp", "my_relu")
+    text = "def square_vjp(delta, x):\n    return 2 * x * delta\n"
+    result = backprop(file(text + "".join(f"def {name}(*a):\n    return a[0]\n" for name in names[1:])), *FEW)
+    notes = [line.removeprefix("note: mine.py: ").split() for line in result.stderr.splitlines()]
+    assert {(note[0], note[-1]) for note in notes} == {
+        ("sotfmax", "softmax?"),
+        ("softmax_vpj", "softmax_vjp?"),
+        ("activation", "activation_identity?"),
+        ("activation_vjp", "activation_identity_vjp?"),
+    }
+
+
+def test_what_the_file_sets_for_floating_point_errors_is_not_the_tools(file: Any) -> None:
+    text = "import numpy as np\nnp.seterr(all='raise')\ndef square_vjp(delta, x):\n    return 2 * x * delta\n"
+    assert backprop(file(text)).exit_code == 0
+
+
+def test_a_jacobian_of_the_slides_shape_is_told_which_is_wanted(file: Any) -> None:
+    result = backprop(file("def dot_jacobian(x, y):\n    return y[None], x[None]\n"), *FEW)
+    assert result.exit_code == 1
+    said = " ".join(result.stdout.split())
+    assert "J_x has the slide's shape (1, 1), expected that of jax.jacrev: output + argument, (1,)" in said
+
+
+def test_a_report_that_cannot_be_written_does_not_take_the_other_with_it(
+    file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(display, "write_json", full)
+    out, junit = tmp_path / "out.json", tmp_path / "out.xml"
+    result = backprop(file(RIGHT), *FEW, "--json", str(out), "--junit", str(junit))
+    assert result.exit_code == 2
+    assert result.stderr == f"backprop: {out} could not be written: No space left on device\n"
+    assert junit.read_text().startswith("<?xml")
+
+
+def test_a_report_does_not_take_the_place_of_code_or_of_another(file: Any, tmp_path: Path) -> None:
+    path, other = file(RIGHT), tmp_path / "other.py"
+    for arguments in (("--json", path), ("--junit", path), ("--json", str(other))):
+        result = backprop(path, *arguments)
+        assert result.exit_code == 2
+        assert f"expected another file than {arguments[1]}, which would be lost" in result.stderr
+    result = backprop(path, "--json", str(tmp_path / "out"), "--junit", str(tmp_path / "out"))
+    assert "expected two files, got" in result.stderr
+    assert Path(path).read_text() == RIGHT
 
 
 # ── What would take a process down ──────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """What `backprop check` does: finds functions by name in files, has each operation checked, says what is wrong."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,7 +68,7 @@ def check(
     backprop check mine.py --operations softmax,add --dtype float32,float16
     backprop check kernels.py --domain y=one-hot --domain n="multiple of 8"
     """
-    from .checking.display import as_json, print_run, watched, write_junit
+    from .checking.display import as_json, print_run, watched, write_json, write_junit
     from .checking.run import run
     from .commands import split_names
 
@@ -76,6 +77,11 @@ def check(
         check_writable([json_path, junit_file])
     except OSError as error:
         raise _unusable(str(error)) from None
+    for option, report in (("--json", json_path), ("--junit", junit_file)):
+        if report is not None and (report.suffix == ".py" or report.resolve() in [file.resolve() for file in files]):
+            raise _unusable(f"{option} writes a report: expected another file than {report}, which would be lost")
+    if json_path is not None and json_path == junit_file:
+        raise _unusable(f"--json and --junit: expected two files, got {json_path} for both")
     names, dtypes = ([part for text in texts or () for part in split_names(text)] for texts in (operations, dtype))
     options = {"level": level, "dtypes": tuple(dtypes or ["float64"]), "batch": batch}
     options |= {"max_examples": max_examples, "seed": seed}
@@ -102,11 +108,19 @@ def check(
     print_run(done, Console(highlight=False, stderr=json_file == "-"))
     if json_file == "-":
         print(as_json(done))
-    elif json_path is not None:
-        json_path.write_text(as_json(done) + "\n", encoding="utf-8")
-    if junit_file is not None:
-        write_junit(done, junit_file)
-    raise typer.Exit(done.exit_code)
+    files_asked = ((json_path, write_json), (junit_file, write_junit))
+    written = [_written(path, write, done) for path, write in files_asked if path is not None]
+    raise typer.Exit(done.exit_code if all(written) else 2)
+
+
+def _written(path: Path, write: Callable[[Any, Path], None], done: Any) -> bool:
+    """Whether a report could be written; a full disk must not take the others with it."""
+    try:
+        write(done, path)
+    except OSError as error:
+        errors.print(f"backprop: {path} could not be written: {error.strerror}")
+        return False
+    return True
 
 
 def _unusable(message: str) -> typer.Exit:

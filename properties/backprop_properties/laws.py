@@ -43,7 +43,11 @@ def jacobian_equals_jacrev(p: Point) -> Claims:
     """Each dense Jacobian is `jax.jacrev`'s."""
     if p.jacobian and p.said.jacobian:
         for name, J, i in p.named("J_", p.jacobian(*p.args)):
-            yield Close(name, _dense(J), *p.said.jacobian[i])
+            dense, shape = _dense(J), p.delta.shape + p.args[i].shape
+            if dense.shape != shape and dense.shape == (p.delta.shape or (1,)) + (p.args[i].shape or (1,)):
+                why = f"the slide's shape {dense.shape}, expected that of jax.jacrev: output + argument, {shape}"
+                yield Holds(name, False, f"{name} has {why}")
+            yield Close(name, dense, *p.said.jacobian[i])
 
 
 def vjp_equals_jax_vjp(p: Point) -> Claims:

@@ -83,6 +83,7 @@ def check(
     return examined(operation, functions, dtypes, level, domain, batch, max_examples, seed)
 
 
+@np.errstate(all="ignore")  # whatever the module that is checked has set: the numbers tried are extreme
 def examined(
     operation: str,
     functions: Mapping[str, Function | None],
@@ -109,6 +110,10 @@ def examined(
     checks: dict[tuple[str, str], Checked] = {}
     failures: list[Failure] = []
     notes = list(trial.domain.words)
+    if vjp is None and jacobian is None:
+        notes.append(f"{operation}: only a forward was given: no backward pass was judged")
+    if not batch:
+        notes.append("not tried: leading batch axes; ask with batch=True")
     for dtype in dict.fromkeys(dtypes):
         cases = plan(trial.domain, max(max_examples // len(set(dtypes)), 1))
         found = _tried(trial, cases, dtype, seed, names, checks, notes)
@@ -118,6 +123,7 @@ def examined(
     return Report(operation, level, tuple(dtypes), seed, tuple(failures), tuple(checks.values()), unique, seconds)
 
 
+@np.errstate(all="ignore")
 def replay(
     operation: str,
     law: str,

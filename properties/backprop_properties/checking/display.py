@@ -135,6 +135,11 @@ def as_json(run: Run) -> str:
     return json.dumps(finite(to_dict(run)), indent=1, ensure_ascii=False)
 
 
+def write_json(run: Run, file: Path) -> None:
+    """What `as_json` says."""
+    file.write_text(as_json(run) + "\n", encoding="utf-8")
+
+
 def write_junit(run: Run, file: Path) -> None:
     """JUnit XML: a suite for each operation, a test for each law and dtype."""
     from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite

@@ -15,6 +15,7 @@ from ..named import SUFFIXES, operations_named, python_name
 from .isolation import Found, Task, Unusable, Worker, results
 
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+FAMILIES = {operation.partition("[")[0] for operation in OPERATIONS if "[" in operation}
 
 
 @dataclass
@@ -111,30 +112,34 @@ def _borrowed(found: Found, operation: str) -> bool:
 
 def _passed_over(found: Found, wanted: Sequence[str]) -> Iterable[str]:
     """Functions that somebody may have wanted to be checked, and are not."""
-    if wanted:
-        return
-    for operation in found.functions:
+    for operation in found.functions if not wanted else ():
         if _borrowed(found, operation):
             name = python_name(operation)
             yield f"{name} is imported, and not checked; --operations {name} does it"
-    for name, near in _near_misses(found):
-        yield f"{name} is not checked: no operation is called that" + (f"; did you mean {near}?" if near else "")
+    for name, near in _near_misses(found, wanted or list(OPERATIONS)):
+        if near or not wanted:
+            yield f"{name} is not checked: no operation is called that" + (f"; did you mean {near}?" if near else "")
 
 
-def _near_misses(found: Found) -> Iterable[tuple[str, str]]:
+def _near_misses(found: Found, operations: Sequence[str]) -> Iterable[tuple[str, str]]:
     """Functions that are named as if they were an operation's, each with the nearest right name."""
-    right = {python_name(operation) + suffix for operation in OPERATIONS for suffix in SUFFIXES.values()}
-    begun = {python_name(operation) + suffix for operation in found.functions for suffix in SUFFIXES.values()}
-    missing = begun - {*found.names}
+    every = {python_name(operation) + suffix for operation in OPERATIONS for suffix in SUFFIXES.values()}
+    right = {python_name(operation) + suffix for operation in operations for suffix in SUFFIXES.values()}
+    families = {name + suffix: name for name in FAMILIES for suffix in SUFFIXES.values()}
     for name in found.names:
-        if name in right:
+        if name in every:
             continue
-        if name.endswith(("_vjp", "_jacobian")):
+        if name in families and name in found.own:  # with a scalar function, or a depth, among its arguments
+            kind = name.removeprefix(families[name])
+            near = [python_name(op) + kind for op in operations if op.startswith(f"{families[name]}[")][:1]
+        elif name.endswith(("_vjp", "_jacobian")):
             ending = name[name.rindex("_") :]
             near = difflib.get_close_matches(name, [other for other in right if other.endswith(ending)], 1)
-            yield name, near[0] if near else ""
-        elif name in found.own and (near := difflib.get_close_matches(name, missing, 1, 0.85)):
-            yield name, near[0]
+        else:
+            near = difflib.get_close_matches(name, right - {*found.names}, 1, 0.85) if name in found.own else []
+            if not near:
+                continue
+        yield name, near[0] if near else ""
 
 
 def _nothing_in(path: Path, found: Found, wanted: Sequence[str]) -> str:
