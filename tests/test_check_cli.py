@@ -271,6 +271,18 @@ def test_what_the_file_sets_for_floating_point_errors_is_not_the_tools(file: Any
     assert backprop(file(text)).exit_code == 0
 
 
+def test_files_of_one_name_are_told_apart(file: Any, tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    paths = file(RIGHT, "a/mine.py"), file(WRONG, "b/mine.py")
+    result = backprop(*paths, *FEW, "--junit", str(tmp_path / "out.xml"))
+    assert result.exit_code == 1
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:3]] == ["a/mine.py", "b/mine.py"]
+    assert "─ b/mine.py ─" in result.stdout
+    suites = [suite.get("name") for suite in ElementTree.parse(tmp_path / "out.xml").iter("testsuite")]
+    assert suites == ["a/mine.py: softmax", "b/mine.py: softmax"]
+
+
 def test_a_jacobian_of_the_slides_shape_is_told_which_is_wanted(file: Any) -> None:
     result = backprop(file("def dot_jacobian(x, y):\n    return y[None], x[None]\n"), *FEW)
     assert result.exit_code == 1

@@ -1,6 +1,7 @@
 """What `backprop check` shows and writes: a live line, a table, the reports; JSON and JUnit XML."""
 
 import json
+import os
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -65,10 +66,11 @@ def print_run(run: Run, console: Console) -> None:
     wrong = [report for report in run.reports.values() if not report.passed]
     for note in dict.fromkeys(note for report in run.reports.values() if report.passed for note in report.notes):
         _print(console, f"  {note}")
-    for _, report in run.ordered():
+    names = _names(run)
+    for task, report in run.ordered():
         if report is not None and not report.passed:
             console.print()
-            console.rule(characters="─", style="red")
+            console.rule(escape(names[task.path]) if len(names) > 1 else "", characters="─", style="red")
             _print(console, str(report))
     console.print()
     unfinished = [str(task.operation) for task, report in run.ordered() if report is None]
@@ -79,9 +81,20 @@ def print_run(run: Run, console: Console) -> None:
         console.print(f"{verdict}, in {run.seconds:.1f} s", style="red" if wrong else "green")
 
 
+def _names(run: Run) -> dict[Path, str]:
+    """Of each file its name, or if two have the same, its path from the folder that holds all of them."""
+    paths = list(dict.fromkeys(task.path for task in run.tasks))
+    names = {path: path.name for path in paths}
+    if len(set(names.values())) < len(paths):
+        root = os.path.commonpath([path.parent for path in paths])
+        names = {path: path.relative_to(root).as_posix() for path in paths}
+    return names
+
+
 def _table(run: Run) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    several = len({task.path for task in run.tasks}) > 1
+    names = _names(run)
+    several = len(names) > 1
     if several:
         table.add_column("file", overflow="fold")
     table.add_column("operation", overflow="fold", max_width=28)
@@ -94,7 +107,7 @@ def _table(run: Run) -> Table:
             continue
         laws = len({failure.law for failure in report.failures})
         table.add_row(
-            *[escape(task.path.name)] * several,
+            *[escape(names[task.path])] * several,
             escape(str(task.operation)),
             " ".join(report.dtypes),
             f"{sum(c.cases for c in report.checks):,}",
@@ -149,10 +162,10 @@ def write_junit(run: Run, file: Path) -> None:
         case.result = list(results)
         return case
 
-    xml = JUnitXml("backprop check")
+    xml, names = JUnitXml("backprop check"), _names(run)
     for task, report in run.ordered():
         operation = str(task.operation)
-        suite = TestSuite(f"{task.path.name}: {operation}")
+        suite = TestSuite(f"{names[task.path]}: {operation}")
         if report is None:
             suite.add_testcase(test("check", operation, Skipped("not done")))
         for checked in report.checks if report is not None else ():
