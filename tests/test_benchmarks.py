@@ -420,7 +420,7 @@ def test_wrong_calls_are_told_in_one_line(tmp_path: Path) -> None:
         (["--json", str(tmp_path / "no" / "file")], "there is no folder"),
         (["--json", str(tmp_path)], "is a folder; name a file"),
         (["--cells", "softmax, nonsense"], "nothing has 'nonsense' in its title"),
-        (["--cells", " ,"], "expected a part of a title"),
+        (["--cells", " ,"], "nothing has ' ,' in its title"),
         (["--readme", str(tmp_path / "no.md")], "there is no file"),
         (["--readme", str(tmp_path / "empty.md")], "expected one <!-- bench -->"),
     ]:
@@ -437,6 +437,21 @@ def test_a_slow_machine_has_fewer_rounds(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert bench("--rounds", "3", "--seconds", "0", "--json", str(tmp_path / "out.json")).exit_code == 0
         found = json.loads((tmp_path / "out.json").read_text())["cells"]
         assert {len(cell["rounds"]["reference"]) for cell in found} == {rounds}
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_written_into_the_readme_during_a_run_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measure, readme = Workers.measure, tmp_path / "README.md"
+    readme.write_text("before <!-- bench -->old<!-- /bench -->")
+
+    def edited(self: Workers, cell: Cell, *limits: Any) -> Measured:
+        readme.write_text(readme.read_text().replace("before", "edited"))
+        return measure(self, cell, *limits)
+
+    monkeypatch.setattr(Workers, "measure", edited)
+    assert bench("--quick", "--readme", str(readme)).exit_code == 0
+    assert readme.read_text().startswith("edited <!-- bench -->")
+    assert "old" not in readme.read_text()
 
 
 @pytest.mark.usefixtures("small")

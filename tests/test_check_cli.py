@@ -266,6 +266,16 @@ def test_misspelt_names_and_names_of_families_are_mentioned_beside_others(file: 
     }
 
 
+def test_a_missing_sum_over_the_batch_is_wrong_if_asked_for_and_else_told(file: Any) -> None:
+    vjp = "def affine_vjp(delta, W, x, b):\n    return delta[..., None] * x[..., None, :], delta @ W, delta * 1\n"
+    result = backprop(file(vjp), *FEW)
+    assert result.exit_code == 0, result.output
+    assert "not tried: leading batch axes; ask with batch=True" in result.stdout
+    result = backprop(file(vjp), *FEW, "--batch")
+    assert result.exit_code == 1
+    assert "leading batch axes" not in result.stdout
+
+
 def test_what_the_file_sets_for_floating_point_errors_is_not_the_tools(file: Any) -> None:
     text = "import numpy as np\nnp.seterr(all='raise')\ndef square_vjp(delta, x):\n    return 2 * x * delta\n"
     assert backprop(file(text)).exit_code == 0

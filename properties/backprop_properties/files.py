@@ -24,7 +24,7 @@ def check_writable(files: Iterable[Path | None]) -> None:
 
 
 def text_of(path: Path) -> str:
-    """What stands in a file that is to be written into: asked again when it is, for somebody may have changed it.
+    """What stands in a file that is to be written into: before the work to see that it can be, and again after it.
 
     >>> text_of(Path("no/such/README.md"))
     Traceback (most recent call last):

@@ -10,6 +10,7 @@ import numpy as np
 
 from backprop_oracle.autodiff import answers
 from backprop_reference import OPERATIONS
+from backprop_reference.arguments import Shape
 from backprop_reference.derivations import DERIVATIONS, product
 
 from .claims import Array, Close, Holds
@@ -43,8 +44,8 @@ def jacobian_equals_jacrev(p: Point) -> Claims:
     """Each dense Jacobian is `jax.jacrev`'s."""
     if p.jacobian and p.said.jacobian:
         for name, J, i in p.named("J_", p.jacobian(*p.args)):
-            dense, shape = _dense(J), p.delta.shape + p.args[i].shape
-            if dense.shape != shape and dense.shape == (p.delta.shape or (1,)) + (p.args[i].shape or (1,)):
+            dense, (shape, slide_shape) = _dense(J), _shapes(p, i)
+            if dense.shape == slide_shape != shape:
                 why = f"the slide's shape {dense.shape}, expected that of jax.jacrev: output + argument, {shape}"
                 yield Holds(name, False, f"{name} has {why}")
             yield Close(name, dense, *p.said.jacobian[i])
@@ -142,10 +143,8 @@ def vjp_is_the_transpose_of_jvp(p: Point) -> Claims:
 def jacobians_have_the_slides_shapes(p: Point) -> Claims:
     """The shape convention: scalars are 1×1, gradients 1×n, vectors by vectors m×n, by matrices d×d×n."""
     if p.jacobian:
-        out = p.case.delta.shape
         for name, J, i in p.named("J_", p.jacobian(*p.args)):
-            by = p.case.args[i].shape
-            expected = (out + by, (out or (1,)) + (by or (1,)))
+            expected = _shapes(p, i)
             got = (J.shape, getattr(J, "slide_shape", expected[1]))
             yield Holds(name, got == expected, f"{name} has shape, slide_shape = {got}, expected {expected}")
 
@@ -208,6 +207,12 @@ LAWS: Mapping[str, Callable[[Point], Claims]] = {
         masks_count_for_nothing,
     )
 }
+
+
+def _shapes(p: Point, i: int) -> tuple[Shape, Shape]:
+    """Of a Jacobian: the output's and then the argument's, as of `jax.jacrev`; and the slides', where a number is 1."""
+    out, by = p.case.delta.shape, p.case.args[i].shape
+    return out + by, (out or (1,)) + (by or (1,))
 
 
 def _dense(J: Any) -> Array:

@@ -76,7 +76,10 @@ def scalar_function(h: object, operation: str) -> ScalarFunction:
 
 
 def built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
-    """One of this package's own: its formulas are given an axis at least, and may return float64 for float32."""
+    """One of this package's own: its formulas are given an axis at least, and trusted.
+
+    They return the argument itself, or a new array of its shape, which may be float64 for float32.
+    """
     function = ScalarFunction(name, h, derivative)
     object.__setattr__(function, "divisible", True)
     return function

@@ -38,15 +38,12 @@ def chosen(patterns: str | None) -> list[Cell]:
     every = [*CELLS, *GROWTH]
     if patterns is None:
         return every
-    found: set[Cell] = set()
-    for pattern in filter(None, map(str.strip, patterns.split(","))):
-        fitting = {cell for cell in every if fnmatch(cell.title, f"*{pattern}*")}
-        if not fitting:
-            raise LookupError(f"--cells: nothing has {pattern!r} in its title, as {CELLS[0].title!r} has")
-        found |= fitting
-    if not found:
-        raise LookupError(f"--cells: expected a part of a title, as of {CELLS[0].title!r}, got {patterns!r}")
-    return [cell for cell in every if cell in found]
+    parts = [part for part in map(str.strip, patterns.split(",")) if part]
+    found = {part: {cell for cell in every if fnmatch(cell.title, f"*{part}*")} for part in parts}
+    unknown = [part for part in parts if not found[part]] if parts else [patterns]
+    if unknown:
+        raise LookupError(f"--cells: nothing has {unknown[0]!r} in its title, as {CELLS[0].title!r} has")
+    return [cell for cell in every if any(cell in fitting for fitting in found.values())]
 
 
 def measure(cells: Sequence[Cell], rounds: int, seconds: float, measured: list[Measured]) -> None:
@@ -96,7 +93,7 @@ def bench(
         if readme is not None:
             between_markers(text_of(readme), "", "bench")
     except (LookupError, OSError, ValueError) as error:
-        raise _wrong(str(error.args[-1])) from None
+        raise _wrong(str(error)) from None
     if quick:
         rounds, seconds = 2, 0.02
     every: list[Cell] = [*LIMITS, *selected]

@@ -191,7 +191,7 @@ def machine() -> dict[str, str]:
         "Python": platform.python_version(),
         "NumPy": np.__version__,
         "NumPy's exp by": next(iter(exp.values()), {}).get("current", "libm"),  # it is fast with X86_V4, AVX-512
-        "BLAS": f"{blas['name']} {blas.get('version', '')}{f' with kernels for {kernels}' if kernels else ''}",
+        "BLAS": f"{blas['name']} {blas.get('version', '')}" + f" with kernels for {kernels}" * bool(kernels),
         **{peer.name: peer.version for peer in PEERS if peer.installed},
         "date": date.today().isoformat(),
     }

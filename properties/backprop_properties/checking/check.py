@@ -223,8 +223,7 @@ def _tried(
         notes += [f"not judged, since vjp never gave it: {name}" for name in missing]
     told: Mapping[str, tuple[str, str]] = {}
     try:
-        with np.errstate(all="ignore"):
-            told = hints(trial, failed, DTYPES[dtype])
+        told = hints(trial, failed, DTYPES[dtype])
     except Exception as error:  # what failed matters more than why
         notes.append(f"no hints: the search for a cause stopped with {said(error)}")
     return [

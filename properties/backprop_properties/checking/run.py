@@ -15,7 +15,6 @@ from ..named import SUFFIXES, operations_named, python_name
 from .isolation import Found, Task, Unusable, Worker, results
 
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes
-FAMILIES = {operation.partition("[")[0] for operation in OPERATIONS if "[" in operation}
 
 
 @dataclass
@@ -125,21 +124,19 @@ def _near_misses(found: Found, operations: Sequence[str]) -> Iterable[tuple[str,
     """Functions that are named as if they were an operation's, each with the nearest right name."""
     every = {python_name(operation) + suffix for operation in OPERATIONS for suffix in SUFFIXES.values()}
     right = {python_name(operation) + suffix for operation in operations for suffix in SUFFIXES.values()}
-    families = {name + suffix: name for name in FAMILIES for suffix in SUFFIXES.values()}
     for name in found.names:
-        if name in every:
+        ending = next((suffix for suffix in SUFFIXES.values() if suffix and name.endswith(suffix)), "")
+        if name in every or not (ending or name in found.own):
             continue
-        if name in families and name in found.own:  # with a scalar function, or a depth, among its arguments
-            kind = name.removeprefix(families[name])
-            near = [python_name(op) + kind for op in operations if op.startswith(f"{families[name]}[")][:1]
-        elif name.endswith(("_vjp", "_jacobian")):
-            ending = name[name.rindex("_") :]
+        family = [op for op in operations if op.partition("[")[0] == name.removesuffix(ending)]
+        if family:  # the project's own name, with a scalar function among the arguments
+            near = [python_name(family[0]) + ending]
+        elif ending:
             near = difflib.get_close_matches(name, [other for other in right if other.endswith(ending)], 1)
         else:
-            near = difflib.get_close_matches(name, right - {*found.names}, 1, 0.85) if name in found.own else []
-            if not near:
-                continue
-        yield name, near[0] if near else ""
+            near = difflib.get_close_matches(name, right - {*found.names}, 1, 0.85)
+        if ending or near:
+            yield name, near[0] if near else ""
 
 
 def _nothing_in(path: Path, found: Found, wanted: Sequence[str]) -> str:
