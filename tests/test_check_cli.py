@@ -254,7 +254,7 @@ def test_a_misspelt_ending_beside_a_right_name_is_mentioned(file: Any) -> None:
 
 
 def test_misspelt_names_and_names_of_families_are_mentioned_beside_others(file: Any) -> None:
-    names = ("square_vjp", "sotfmax", "softmax_vpj", "activation", "activation_vjp", "my_relu")
+    names = ("square_vjp", "square_vjp2", "sotfmax", "softmax_vpj", "activation", "activation_vjp", "my_relu")
     text = "def square_vjp(delta, x):\n    return 2 * x * delta\n"
     result = backprop(file(text + "".join(f"def {name}(*a):\n    return a[0]\n" for name in names[1:])), *FEW)
     notes = [line.removeprefix("note: mine.py: ").split() for line in result.stderr.splitlines()]
