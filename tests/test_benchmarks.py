@@ -391,12 +391,14 @@ def test_a_run_writes_what_it_was_asked_for_and_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(command, "PEERS", [PEERS[0], *command.PEERS[1:]])
+    monkeypatch.setattr(command, "forced", lambda environ: ["kernels are forced"])
     readme, data, drawing = (tmp_path / name for name in ("README.md", "out.json", "out.svg"))
     readme.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
     result = bench("--quick", "--readme", str(readme), "--json", str(data), "--plot", str(drawing))
     assert result.exit_code == 0, result.output
     assert "JAX is not installed" not in result.output
     assert "PyTorch is not installed: not measured" in result.output
+    assert "kernels are forced" in result.output
     assert "autograd is not installed: not measured" in result.output
     assert "| `backpropagation` | 5-4-3 | float64 |" in readme.read_text()
     assert "old" not in readme.read_text()
