@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from backprop_properties.commands import app
+from backprop_properties.commands.app import app
 
 README = Path(__file__).parents[1] / "README.md"
 MINE = """import numpy as np

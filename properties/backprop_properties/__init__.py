@@ -25,10 +25,10 @@ _HOMES = {
     "from_torch": "checking.adapters",
     "load_vectors": "frozen.vectors",
     "replay": "checking.check",
-    "replay_batch": "sweep",
-    "replay_chain_law": "trial",
-    "try_operation": "trial",
-    "verify": "verification",
+    "replay_batch": "verification.sweep",
+    "replay_chain_law": "verification.trial",
+    "try_operation": "verification.trial",
+    "verify": "verification.run",
 }
 
 

@@ -1,7 +1,8 @@
 """Back-propagation, operation by operation: forward, Jacobian and hand-written vjp in NumPy, to the last digits."""
 
 from .derivations import Factor, derivation
-from .functions import (
+from .jacobians import BlockRow, Column, Dense, Diagonal, DiagonalMinusOuter, Jacobian, Row, ScaledIdentity
+from .lecture.functions import (
     elu,
     exp,
     gelu,
@@ -18,8 +19,7 @@ from .functions import (
     square,
     tanh,
 )
-from .jacobians import BlockRow, Column, Dense, Diagonal, DiagonalMinusOuter, Jacobian, Row, ScaledIdentity
-from .losses import (
+from .lecture.losses import (
     linear_regression,
     linear_regression_jacobian,
     linear_regression_vjp,
@@ -36,7 +36,7 @@ from .losses import (
     squared_error_jacobian,
     squared_error_vjp,
 )
-from .matrices import (
+from .lecture.matrices import (
     activation,
     activation_jacobian,
     activation_vjp,
@@ -47,7 +47,7 @@ from .matrices import (
     matvec_jacobian,
     matvec_vjp,
 )
-from .networks import (
+from .lecture.networks import (
     Gradients,
     Layer,
     backpropagation,
@@ -55,10 +55,7 @@ from .networks import (
     two_layer_network_jacobian,
     two_layer_network_vjp,
 )
-from .operation import Operation
-from .operations import OPERATIONS
-from .scalars import ScalarFunction
-from .vectors import (
+from .lecture.vectors import (
     add,
     add_jacobian,
     add_vjp,
@@ -81,6 +78,9 @@ from .vectors import (
     sum_reduction_jacobian,
     sum_reduction_vjp,
 )
+from .operation import Operation
+from .scalar_function import ScalarFunction
+from .table import OPERATIONS
 
 __all__ = [  # noqa: RUF022 - in reading order
     # the table

@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from .arguments import Array
 from .jacobians import Jacobian
-from .operations import ACTIVATIONS, DEEP, HIDDEN, OPERATIONS
+from .signature import Array
+from .table import ACTIVATIONS, DEEP, HIDDEN, OPERATIONS
 
 
 @dataclass(frozen=True)

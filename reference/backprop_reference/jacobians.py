@@ -15,9 +15,9 @@ from typing import Any, Never
 
 import numpy as np
 
-from .arguments import Array, Shape, as_floating
-from .errorfree import centre
-from .products import product, sum_of_outer_products
+from .numerics.errorfree import centre
+from .numerics.products import product, sum_of_outer_products
+from .signature import Array, Shape, as_floating
 
 
 class Jacobian(ABC):

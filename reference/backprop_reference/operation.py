@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .arguments import Array
 from .jacobians import Jacobian
+from .signature import Array
 
 
 @dataclass(frozen=True)

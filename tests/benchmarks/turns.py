@@ -59,7 +59,9 @@ def serve(pipe: Connection, contender: Contender) -> None:
                     with suppress(OSError, AttributeError):
                         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 17)
                     with suppress(KeyError):
-                        vars(sys.modules["backprop_reference.blocks"])["KEPT"] = 0  # nor does the reference keep any
+                        vars(sys.modules["backprop_reference.numerics.parallel"])["KEPT"] = (
+                            0  # nor does the reference keep any
+                        )
                     call = makers[cell.kind](*map(array, inputs(cell)))
                     pipe.send(peak_bytes(call))
                 case "run", seconds:

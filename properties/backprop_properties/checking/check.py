@@ -10,23 +10,23 @@ import numpy as np
 
 from backprop_reference import Operation
 
-from ..claims import Measure, Violation
-from ..inputs import Case
-from ..laws import LAWS
-from ..named import operation_named
-from ..points import NEEDED_BY, Point, careful_point
-from ..trial import replay as replay_reference
-from ..trial import violations
-from ..truth import TRUTH_LAWS
-from .calls import DTYPES, dtype_names, refuse_the_unusable
+from ..cases.domain import Domain, domain_of
+from ..cases.inputs import Case
+from ..cases.plan import LONG_TAIL, Planned, directions, made, ordinary_case, plan
+from ..cases.shrink import smallest
+from ..hints.causes import hints
+from ..hints.layers import first_wrong_layer
+from ..laws.claims import Measure, Violation
+from ..laws.points import NEEDED_BY, Point, careful_point
+from ..laws.table import LAWS
+from ..laws.truth import TRUTH_LAWS
+from ..verification.trial import replay as replay_reference
+from ..verification.trial import violations
 from .costs import Cost, affordable, near
-from .domain import Domain, domain_of
 from .guard import Function, guarded, name_of, said
-from .hints import hints
-from .layers import first_wrong_layer
-from .plan import LONG_TAIL, Planned, directions, made, ordinary_case, plan
+from .options import DTYPES, dtype_names, refuse_the_unusable
+from .python_files import operation_named
 from .report import Checked, Failure, Report
-from .shrink import smallest
 
 ALWAYS = (  # on every case; the other laws on some of the small ones
     "forward_equals_jax",

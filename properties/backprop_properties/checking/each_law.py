@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..named import SUFFIXES, operation_named
 from .check import check, dtype_names
+from .python_files import SUFFIXES, operation_named
 from .report import NUMBERS, CheckFailed, Report
 
 PREVIEW = 4  # cases: on the first ones every law is tried

@@ -12,9 +12,9 @@ import numpy as np
 
 from backprop_reference import OPERATIONS
 
-from ..claims import Measure, Violation
-from ..inputs import Array, Case
-from ..named import SUFFIXES, import_of, python_name
+from ..cases.inputs import Array, Case
+from ..laws.claims import Measure, Violation
+from .python_files import SUFFIXES, import_of, python_name
 
 FEW, FEW_OTHERS = 60, 20  # entries that are written out, and those of a long array that differ from the others
 NUMBERS = ("forward_equals_jax", "vjp_equals_jax_vjp", "jacobian_equals_jacrev")  # laws that compare with the truth

@@ -11,8 +11,8 @@ from typing import Any
 
 from backprop_reference import OPERATIONS
 
-from ..named import SUFFIXES, operations_named, python_name
 from .isolation import Found, Task, Unusable, Worker, results
+from .python_files import SUFFIXES, operations_named, python_name
 
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -153,7 +153,7 @@ def _with_domains(tasks: list[Task], domain: Mapping[str, Any]) -> list[Task]:
     """Each task with what the domain says of its operation; what it says of none is an error."""
     if not domain:
         return tasks
-    from .domain import domain_of, fitting
+    from ..cases.domain import domain_of, fitting
 
     fitted = [fitting(OPERATIONS[str(task.operation)], domain) for task in tasks]
     for key in domain:

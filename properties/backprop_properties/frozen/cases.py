@@ -10,7 +10,7 @@ import numpy as np
 
 from backprop_reference import Operation
 
-from ..inputs import cores
+from ..cases.inputs import cores
 from . import draws
 from .counterexamples import counterexamples
 from .draws import Maker, Random

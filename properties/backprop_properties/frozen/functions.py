@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from backprop_reference.functions import SCALAR_FUNCTIONS
+from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
 
 from .draws import Numbers
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from backprop_reference import OPERATIONS, Operation
 
-from ..named import Function, Implementation
+from ..checking.python_files import Function, Implementation
 from .vectors import Expected, Vector
 
 

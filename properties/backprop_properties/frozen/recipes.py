@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from backprop_reference import Operation
 
-from ..inputs import cores, may_be_empty
-from ..regimes import family
+from ..cases.inputs import cores, may_be_empty
+from ..cases.regimes import family
 from . import draws
 from .draws import Maker
 

@@ -14,11 +14,11 @@ from flint import arb
 
 from backprop_oracle.enclosures import START, Enclosures, working_precision
 from backprop_reference import Operation
-from backprop_reference.functions import SCALAR_FUNCTIONS
+from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
 
-from ..accuracy import ulp
-from ..inputs import Case
-from ..truth import HALF, limit_of, questions
+from ..cases.inputs import Case
+from ..laws.truth import HALF, limit_of, questions
+from ..laws.ulp import ulp
 from .beyond import at_infinity, undefined
 from .cases import Chosen, is_parameter
 from .floats import Array, rounded_up

@@ -1,0 +1,1 @@
+"""How well all that is known: planted faults, other libraries, accuracy."""

@@ -1,0 +1,162 @@
+"""Wrong softmaxes."""
+
+import numpy as np
+
+from backprop_reference.jacobians import Diagonal
+
+from ...hints.textbook import log_softmax, softmax
+from .makers import (
+    F32,
+    F64,
+    FORWARD,
+    JACOBIAN,
+    VJP,
+    Array,
+    Function,
+    by_pointer,
+    changed,
+    computed_in,
+    element,
+    flushed,
+    into_one_buffer,
+    nan_to_zero,
+    rounded,
+    scaled,
+    vjp,
+)
+from .table import Fault
+
+
+def _pulled(s_of: Function, inner: Function) -> Function:
+    """`dx = s ⊙ (δ − inner(s, δ))`."""
+
+    def wrong(delta: Array, x: Array) -> tuple[Array]:
+        s = s_of(x)
+        return (s * (delta - inner(s, delta)),)
+
+    return wrong
+
+
+def _mean_of(s: Array, delta: Array) -> Array:
+    return (s * delta).sum(-1, keepdims=True)
+
+
+def _ties_once(x: Array) -> Array:
+    """The largest entry counts once in the sum, however many there are."""
+    f = np.exp(x - x.max(-1, keepdims=True))
+    return f / (1 + np.where(f < 1, f, 0).sum(-1, keepdims=True))
+
+
+def _in_place(x: Array) -> Array:
+    x -= x.max(-1, keepdims=True)
+    np.exp(x, out=x)
+    return x / x.sum(-1, keepdims=True)
+
+
+def _sum_of_tiles(x: Array, tile: int) -> Array:
+    f = np.exp(x - x.max(-1, keepdims=True))
+    n = x.shape[-1]
+    return f / f[..., : n if n < tile else n // tile * tile].sum(-1, keepdims=True)
+
+
+def _max_of_tile(x: Array, tile: int) -> Array:
+    """The largest entry is looked for in the first tile."""
+    f = np.exp(x - x[..., :tile].max(-1, keepdims=True))
+    return f / f.sum(-1, keepdims=True)
+
+
+def _over_axis_0(x: Array) -> Array:
+    f = np.exp(x - x.max(0)) if x.size else x
+    return f / f.sum(0)
+
+
+def _layer() -> tuple[Function, Function]:
+    """A layer as an object: what its last forward left behind is what its backward takes."""
+    left: dict[str, Array] = {}
+
+    def remember(x: Array) -> Array:
+        left["s"] = softmax(x)
+        return left["s"].copy()
+
+    return remember, lambda delta, x: _pulled(lambda x: left.get("s", softmax(x)), _mean_of)(delta, x)
+
+
+def _outer(s: Array) -> Array:
+    return s[:, None] * s
+
+
+_LAYER_FORWARD, _LAYER_VJP = _layer()
+
+SOFTMAX = [
+    Fault("softmax-naive", "softmax", "overflow", FORWARD, "overflow",
+          forward=lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)),
+    Fault("softmax-naive-shifted", "softmax", "overflow", "softmax_ignores_a_shift", "overflow",
+          forward=lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True), dtypes=F64),
+    Fault("softmax-mean-subtracted", "softmax", "overflow", FORWARD, "overflow",
+          forward=lambda x: (lambda f: f / f.sum(-1, keepdims=True))(np.exp(x - x.mean(-1, keepdims=True)))),
+    Fault("softmax-clipped-logits", "softmax", "clipping", "softmax_ignores_a_shift", dtypes=F64,
+          forward=lambda x: softmax(np.clip(x, -50, 50))),
+    Fault("softmax-diagonal", "softmax", "missing term", VJP, "missing-path",
+          vjp=lambda d, x: (lambda s: (s * (1 - s) * d,))(softmax(x))),
+    Fault("softmax-first-path", "softmax", "missing term", VJP, "missing-path", vjp=lambda d, x: (softmax(x) * d,)),
+    Fault("softmax-sum-unweighted", "softmax", "missing term", VJP,
+          vjp=_pulled(softmax, lambda s, d: d.sum(-1, keepdims=True))),
+    Fault("softmax-sign", "softmax", "sign", VJP, "sign", vjp=scaled(vjp("softmax"), -1)),
+    Fault("softmax-plus", "softmax", "sign", VJP, "sign", vjp=_pulled(softmax, lambda s, d: -_mean_of(s, d))),
+    Fault("softmax-cotangent-ignored", "softmax", "cotangent ignored", VJP, "cotangent-ignored",
+          vjp=lambda d, x: (lambda s: (s * (1 - s),))(softmax(x))),
+    Fault("softmax-at-output", "softmax", "h′ at the output", VJP, "h-prime-at-output",
+          vjp=_pulled(lambda x: softmax(softmax(x)), _mean_of)),
+    Fault("softmax-temperature", "softmax", "formula", FORWARD, "temperature",
+          forward=lambda x: softmax(x / 2)),
+    Fault("softmax-of-the-input", "softmax", "formula", VJP, "input-for-output",
+          vjp=lambda d, x: (x * (d - (x * d).sum(-1, keepdims=True)),)),
+    Fault("softmax-epsilon", "softmax", "clipping", FORWARD, dtypes=F64,
+          forward=lambda x: (lambda f: f / (f.sum(-1, keepdims=True) + 1e-8))(np.exp(x - x.max(-1, keepdims=True)))),
+    Fault("softmax-flushed", "softmax", "clipping", VJP, vjp=flushed(vjp("softmax"), 1e-30)),
+    Fault("softmax-at-least", "softmax", "clipping", FORWARD,
+          forward=changed(softmax, lambda s: np.maximum(s, s.dtype.type(1e-15)))),
+    Fault("softmax-jacobian-sign", "softmax", "sign", JACOBIAN, "sign",
+          jacobian=lambda x: (lambda s: (np.diag(s) + _outer(s),))(softmax(x))),
+    Fault("softmax-jacobian-diagonal", "softmax", "missing term", "factors_equal_jax_and_multiply_to_the_jacobian",
+          "missing-path", jacobian=lambda x: (lambda s: (Diagonal(s * (1 - s)),))(softmax(x))),
+    Fault("softmax-jacobian-outer", "softmax", "formula", JACOBIAN,
+          jacobian=lambda x: (lambda s: (s[:, None] * (1 - s),))(softmax(x))),
+    Fault("softmax-ties", "softmax", "ties", FORWARD, forward=_ties_once),
+    Fault("softmax-ties-slope", "softmax", "ties", VJP, vjp=_pulled(_ties_once, _mean_of)),
+    Fault("softmax-through-logarithms", "softmax", "exact zeros", VJP,
+          vjp=lambda d, x: (lambda z: (np.exp(z) * d - np.exp(z) * np.exp(z + np.log(d)).sum(-1, keepdims=True),))(
+              log_softmax(x))),
+    Fault("softmax-tail-32", "softmax", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 33},
+          forward=lambda x: _sum_of_tiles(x, 32)),
+    Fault("softmax-tail-256", "softmax", "tail of a tile", VJP, "tile-tail", sizes={"n": 257},
+          vjp=_pulled(lambda x: _sum_of_tiles(x, 256), _mean_of)),
+    Fault("softmax-max-of-tile", "softmax", "tail of a tile", FORWARD, "overflow", sizes={"n": 17},
+          forward=lambda x: _max_of_tile(x, 16)),
+    Fault("softmax-1024-threads", "softmax", "long vectors", FORWARD, "tile-tail", sizes={"n": 1025},
+          forward=lambda x: _sum_of_tiles(x, 1024)),
+    Fault("softmax-one-buffer", "softmax", "stale state", "says_the_same_twice", "stale",
+          vjp=into_one_buffer(vjp("softmax"))),
+    Fault("softmax-float32", "softmax", "precision", VJP, "lower-precision", dtypes=F64,
+          vjp=computed_in(vjp("softmax"), np.float32)),
+    Fault("softmax-bfloat16-weights", "softmax", "precision", VJP, "lower-precision", dtypes=F32,
+          vjp=rounded(vjp("softmax"), np.float16)),
+    Fault("softmax-in-place", "softmax", "mutation", "leaves_its_inputs_alone", "writes-input", forward=_in_place),
+    Fault("softmax-shifts-its-input", "softmax", "mutation", "leaves_its_inputs_alone", "writes-input",
+          vjp=lambda d, x: vjp("softmax")(d, np.subtract(x, x.max(-1, keepdims=True), out=x))),
+    Fault("softmax-layer", "softmax", "stale state", "owes_nothing_to_the_last_forward", "stale",
+          forward=_LAYER_FORWARD, vjp=_LAYER_VJP),
+    Fault("softmax-over-the-batch", "softmax", "batch", "batch_equals_the_loop", asks="batch", forward=_over_axis_0),
+    Fault("softmax-max-of-the-batch", "softmax", "batch", "batch_equals_the_loop", asks="batch",
+          forward=lambda x: (lambda f: f / f.sum(-1, keepdims=True))(np.exp(x - x.max(initial=-np.inf)))),
+    Fault("softmax-mask-of-minus-100", "softmax", "mask", "masks_count_for_nothing", asks="mask",
+          forward=lambda x: softmax(np.maximum(x, x.max(-1, keepdims=True) - 80))),
+    Fault("softmax-mask-nan", "softmax", "mask", "masks_count_for_nothing", asks="mask",
+          vjp=lambda d, x: (vjp("softmax")(d, x)[0] + 0 * x,)),
+    Fault("softmax-nan-to-zero", "softmax", "NaN hidden", "nan_in_nan_out", forward=nan_to_zero(softmax)),
+    Fault("softmax-by-pointer", "softmax", "memory layout", "takes_any_memory_layout", "layout",
+          vjp=by_pointer(vjp("softmax"))),
+    Fault("softmax-unlucky-seven", "softmax", "single element", VJP, "single-element", sizes={"n": 8},
+          vjp=element(vjp("softmax"), (7,), 1.001)),
+    Fault("softmax-1e-9", "softmax", "precision", FORWARD, dtypes=F64, forward=scaled(softmax, 1 + 1e-9)),
+]  # fmt: skip

@@ -1,0 +1,275 @@
+"""Right nearly always: wrong at some calls, at one size, for some numbers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
+
+from ...hints.textbook import softmax
+from .makers import (
+    F64,
+    FORWARD,
+    VJP,
+    Array,
+    Function,
+    bytes_of,
+    changed,
+    element,
+    fed,
+    forward,
+    remembered_by,
+    scaled,
+    vjp,
+)
+from .table import Fault
+
+
+def when(condition: Callable[..., Any], wrong: Function, right: Function) -> Function:
+    """`wrong` of arguments for which the condition holds."""
+    return lambda *args: wrong(*args) if condition(*args) else right(*args)
+
+
+def zeros(f: Function, only: int | None = None) -> Function:
+    return changed(f, np.zeros_like, only)
+
+
+# ── Calls ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def every(k: int, wrong: Function, right: Function) -> Function:
+    """Every `k`-th call is wrong."""
+    calls = [0]
+
+    def sometimes(*args: Array) -> Any:
+        calls[0] += 1
+        return (right if calls[0] % k else wrong)(*args)
+
+    return sometimes
+
+
+def first_of_a_shape(wrong: Function, right: Function) -> Function:
+    """The first call with a shape is wrong: a kernel is tuned on its own output."""
+    seen: set[Any] = set()
+
+    def untuned(*args: Array) -> Any:
+        key = tuple((a.shape, a.dtype.name) for a in args)
+        known = key in seen
+        seen.add(key)
+        return (right if known else wrong)(*args)
+
+    return untuned
+
+
+def in_a_workspace(x: Array) -> Array:
+    """Exponentials in a buffer that only grows; what a longer vector left there is summed, too."""
+    f = np.exp(x - x.max())
+    buffer = _WORKSPACE.setdefault(x.dtype.name, np.zeros(0, x.dtype))
+    if buffer.size < x.size:
+        _WORKSPACE[x.dtype.name] = buffer = np.zeros(x.size, x.dtype)
+    buffer[: x.size] = f.ravel()
+    return f / buffer.sum()
+
+
+_WORKSPACE: dict[str, Array] = {}
+
+
+def _masked_by_the_last(f: Function) -> Function:
+    """The mask of the last call with this shape, applied after this call's own is made."""
+    masks: dict[Any, Array] = {}
+
+    def stale(delta: Array, x: Array) -> tuple[Array]:
+        mask = masks.get((x.shape, x.dtype.name), x > 0)
+        masks[x.shape, x.dtype.name] = x > 0
+        return (delta * mask,)
+
+    return stale
+
+
+_TANH, _SIGMOID_NET = "activation[tanh]", "two_layer_network[sigmoid]"
+
+CALLS = [
+    Fault("sometimes-every-seventh", "hadamard", "intermittent", VJP, "intermittent",
+          vjp=every(7, zeros(vjp("hadamard"), 1), vjp("hadamard"))),
+    Fault("sometimes-every-eleventh", "softmax", "intermittent", VJP, "intermittent",
+          vjp=every(11, scaled(vjp("softmax"), 1.01), vjp("softmax"))),
+    Fault("sometimes-until-tuned", "affine", "intermittent", VJP, "intermittent",
+          vjp=first_of_a_shape(zeros(vjp("affine"), 0), vjp("affine"))),
+    Fault("sometimes-dropout-left-on", "activation[relu]", "intermittent", VJP, "intermittent",
+          vjp=every(11, scaled(vjp("activation[relu]"), 1 / 0.9, 1), vjp("activation[relu]"))),
+    Fault("sometimes-workspace", "softmax", "stale state", FORWARD, "stale", forward=in_a_workspace),
+    Fault("sometimes-same-sum", "sigmoid", "stale state", "sees_what_changed_in_place", "stale",
+          vjp=remembered_by(lambda d, x: (x.shape, x.dtype, float(x.sum())), vjp("sigmoid"))),
+    Fault("sometimes-same-address", "exp", "stale state", "sees_what_changed_in_place", "stale",
+          forward=remembered_by(lambda x: x.__array_interface__["data"], forward("exp"))),
+    Fault("sometimes-same-as-printed", "softmax", "stale state", "sees_what_changed_in_place", "stale", dtypes=F64,
+          forward=remembered_by(lambda x: str(x), forward("softmax"))),
+    Fault("sometimes-same-digits-of-float32", "tanh", "stale state", "sees_what_changed_in_place", "stale", dtypes=F64,
+          vjp=remembered_by(lambda *args: bytes_of(args, lambda a: a.astype(np.float32)), vjp("tanh"))),
+    Fault("sometimes-same-first-bytes", "matvec", "stale state", "sees_what_changed_in_place", "stale",
+          sizes={"d": 12, "n": 12},
+          vjp=remembered_by(lambda *args: bytes_of(args, lambda a: a.ravel()[:8]), vjp("matvec"))),
+    Fault("sometimes-same-first-entry", "dot", "stale state", "sees_what_changed_in_place", "stale",
+          forward=remembered_by(lambda *args: bytes_of(args, lambda a: a.ravel()[:1]), forward("dot"))),
+    Fault("sometimes-same-sorted", "affine", "stale state", "sees_what_changed_in_place", "stale",
+          forward=remembered_by(lambda *args: bytes_of(args, lambda a: np.sort(a, None)), forward("affine"))),
+    Fault("sometimes-last-mask", "relu", "stale state", VJP, "stale", vjp=_masked_by_the_last(vjp("relu"))),
+]  # fmt: skip
+
+# ── Sizes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _n(*args: Array) -> int:
+    return args[-1].shape[-1] if args[-1].ndim else 1
+
+
+def _tree_sum(x: Array) -> Any:
+    """Halves added to halves: an odd one in the middle is left out."""
+    while x.shape[-1] > 1:
+        half = x.shape[-1] // 2
+        x = x[..., :half] + x[..., half : 2 * half]
+    return x.sum(-1)
+
+
+def _unrolled(x: Array, y: Array) -> Any:
+    """Four at a time."""
+    n = x.shape[-1] if x.shape[-1] < 4 else x.shape[-1] // 4 * 4
+    return (x * y)[..., :n].sum(-1)
+
+
+def _corner(r: Array) -> Array:
+    """Past the last full tile of 32 in both directions at once."""
+    r = np.array(r)
+    if r.ndim == 2 and min(r.shape) > 32:
+        r[r.shape[0] // 32 * 32 :, r.shape[1] // 32 * 32 :] = 0
+    return r
+
+
+def _index_of_16_bits(r: Array) -> Array:
+    r = np.array(r)
+    r.reshape(-1)[1 << 16 :] = 0
+    return r
+
+
+SIZES = [
+    Fault("size-64", "square", "one size", VJP, "one-size", sizes={"n": 64},
+          vjp=when(lambda d, x: _n(x) == 64, scaled(vjp("square"), 0.5), vjp("square"))),
+    Fault("size-7", "gelu", "one size", VJP, "one-size", sizes={"n": 7},
+          vjp=when(lambda d, x: _n(x) == 7, zeros(vjp("gelu")), vjp("gelu"))),
+    Fault("size-10-classes", "softmax_cross_entropy", "one size", VJP, "one-size", sizes={"n": 10},
+          vjp=when(lambda d, x, y: _n(x) == 10, scaled(vjp("softmax_cross_entropy"), -1, 0),
+                   vjp("softmax_cross_entropy"))),
+    Fault("size-512", "softmax", "one size", FORWARD, sizes={"n": 512},
+          forward=when(lambda x: _n(x) and _n(x) % 512 == 0, lambda x: softmax(x) * (np.arange(_n(x)) < _n(x) - 1),
+                       softmax)),
+    Fault("size-255", "tanh", "one size", VJP, "one-size", sizes={"n": 255},
+          vjp=when(lambda d, x: _n(x) == 255, zeros(vjp("tanh")), vjp("tanh"))),
+    Fault("size-513", "softmax", "one size", VJP, "one-size", sizes={"n": 513},
+          vjp=when(lambda d, x: _n(x) == 513, element(vjp("softmax"), (-1,), 0.5), vjp("softmax"))),
+    Fault("size-500", "hadamard", "one size", FORWARD, "one-size", sizes={"n": 500},
+          forward=when(lambda x, y: _n(x) == 500, element(forward("hadamard"), (-1,), 0.5), forward("hadamard"))),
+    Fault("size-100-columns", "affine", "one size", VJP, "one-size", sizes={"n": 100},
+          vjp=when(lambda d, W, x, b: _n(x) == 100, scaled(vjp("affine"), 0.5, 1), vjp("affine"))),
+    Fault("size-1024", "sum_reduction", "one size", FORWARD, sizes={"n": 1024},
+          forward=when(lambda x: _n(x) == 1024, lambda x: 0 * x.sum(-1), lambda x: x.sum(-1))),
+    Fault("size-over-1000", "dot", "long vectors", VJP, sizes={"n": 1025},
+          vjp=when(lambda d, x, y: _n(x) > 1000, scaled(vjp("dot"), 1 + 1e-4), vjp("dot"))),
+    Fault("size-odd", "sum_reduction", "one size", FORWARD, sizes={"n": 5}, forward=_tree_sum),
+    Fault("size-unrolled", "dot", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 5}, forward=_unrolled),
+    Fault("size-even-shifted", "tanh", "one size", VJP, sizes={"n": 6},
+          vjp=when(lambda d, x: _n(x) > 4 and _n(x) % 2 == 0, lambda d, x: (np.roll(vjp("tanh")(d, x)[0], 1, -1),),
+                   vjp("tanh"))),
+    Fault("size-corner-of-tiles", "matvec", "tail of a tile", VJP, "tile-tail", sizes={"d": 33, "n": 35},
+          vjp=changed(vjp("matvec"), _corner, 0)),
+    Fault("size-index-of-16-bits", "affine", "long vectors", VJP, sizes={"d": 257, "n": 263},
+          vjp=changed(vjp("affine"), _index_of_16_bits, 0)),
+    Fault("size-interior-13", "softplus", "single element", VJP, "single-element", sizes={"n": 17},
+          vjp=element(vjp("softplus"), (13,), 0.99)),
+    Fault("size-interior-500", "add", "single element", FORWARD, "single-element", sizes={"n": 513},
+          forward=element(forward("add"), (500,), 1.1)),
+    Fault("size-square-swapped", "affine", "argument order", VJP, sizes={"d": 3, "n": 3},
+          vjp=when(lambda d, W, x, b: x.shape == b.shape, lambda *args: (lambda g: (g[0], g[2], g[1]))(
+              vjp("affine")(*args)), vjp("affine"))),
+    Fault("size-one-buffer-for-both", _SIGMOID_NET, "aliasing", VJP, sizes={"k": 3, "n": 3, "d": 3},
+          vjp=when(lambda d, W1, b1, W2, *_: W1.shape == W2.shape,
+                   lambda *args: (lambda g: (g[0], g[1], g[0].copy(), *g[3:]))(vjp(_SIGMOID_NET)(*args)),
+                   vjp(_SIGMOID_NET))),
+]  # fmt: skip
+
+# ── Numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _all_equal(delta: Array, *_: Array) -> bool:
+    return delta.size > 1 and bool((delta == delta.flat[0]).all())
+
+
+def _shared(x: Array, y: Array) -> Array:
+    """Scratch space in the first argument, put back at the end: harmless, unless the second is the same array."""
+    kept = x.copy()
+    if x.flags.writeable:
+        x *= 2
+    u = x * y if x.flags.writeable else 2 * x * y
+    if x.flags.writeable:
+        x[...] = kept
+    return u / 2
+
+
+def _through(slope: Function) -> Function:
+    """The vjp of `h(W x + b)` with a slope of one's own."""
+    return lambda delta, W, x, b: vjp("affine")(delta * slope(forward("affine")(W, x, b)), W, x, b)
+
+
+VALUES = [
+    Fault("value-equal-arguments", "dot", "some values", VJP, sizes={"n": 1},
+          vjp=when(lambda d, x, y: np.array_equal(x, y), zeros(vjp("dot"), 1), vjp("dot"))),
+    Fault("value-same-object", "hadamard", "some values", "takes_any_memory_layout", forward=_shared, dtypes=F64),
+    Fault("value-cotangent-of-ones", "softmax", "some values", VJP, "cotangent-ignored",
+          vjp=when(lambda d, x: d.size > 1 and (d == 1).all(), lambda d, x: (softmax(x),), vjp("softmax"))),
+    Fault("value-equal-cotangents", "tanh", "some values", VJP,
+          vjp=when(_all_equal, zeros(vjp("tanh")), vjp("tanh"))),
+    Fault("value-one-hot-cotangent", "matvec", "some values", VJP,
+          vjp=when(lambda d, W, x: np.count_nonzero(d) == 1 and d.size > 1, scaled(vjp("matvec"), 2, 1),
+                   vjp("matvec"))),
+    Fault("value-a-zero-cotangent", "affine", "exact zeros", VJP,
+          vjp=when(lambda d, W, x, b: np.any(d == 0), zeros(vjp("affine"), 2), vjp("affine"))),
+    Fault("value-negative-cotangent", "square", "some values", "vjp_is_linear",
+          vjp=lambda d, x: (2 * np.abs(d) * x,)),
+    Fault("value-cotangents-sum", "subtract", "some values", "zero_cotangent_gives_zeros",
+          vjp=lambda d, x, y: (lambda s: (d / s * s, -d))(d.sum(-1, keepdims=True))),
+    Fault("value-small-cotangents-dropped", "silu", "clipping", VJP,
+          vjp=fed(vjp("silu"), lambda d, *args: (np.where(np.abs(d) < 1e-8, 0 * d, d), *args))),
+    Fault("value-negative-alpha", "scale", "sign", VJP, "sign",
+          vjp=lambda d, x, a: (d * np.abs(a)[..., None], (d * x).sum(-1))),
+    Fault("value-whole-alpha", "scale", "dtype", FORWARD,
+          forward=lambda x, a: x * np.trunc(a)[..., None]),
+    Fault("value-zero-input", "hadamard", "exact zeros", VJP,
+          vjp=lambda d, x, y: (d * y, d * (x * y) / y)),
+    Fault("value-gradients-clipped-at-1e3", "squared_error", "clipping", VJP, "clipped",
+          vjp=changed(vjp("squared_error"), lambda r: np.clip(r, -1e3, 1e3))),
+    Fault("value-gradients-clipped-at-1e6", "matvec", "clipping", VJP, "clipped",
+          vjp=changed(vjp("matvec"), lambda r: np.clip(r, -1e6, 1e6), 0)),
+    Fault("value-nan-and-inf-to-num", "exp", "NaN hidden", "nan_in_nan_out",
+          vjp=changed(vjp("exp"), np.nan_to_num)),
+    Fault("value-only-sorted", "softmax", "some values", VJP,
+          vjp=lambda d, x: (np.sort(vjp("softmax")(d, x)[0], -1),)),
+    Fault("value-masked-weights", _TANH, "exact zeros", VJP,
+          vjp=lambda d, W, x, b: (lambda g: (g[0] * (W != 0), *g[1:]))(vjp(_TANH)(d, W, x, b))),
+    Fault("value-negative-sum", "activation[silu]", "some values", FORWARD,
+          forward=when(lambda W, x, b: b.sum() < -3, lambda W, x, b: -forward("activation[silu]")(W, x, b),
+                       forward("activation[silu]"))),
+    Fault("value-one-row-of-zeros", "activation[sigmoid]", "exact zeros", VJP,
+          vjp=lambda d, W, x, b: (lambda g: (g[0], g[1] * (x != 0), g[2]))(vjp("activation[sigmoid]")(d, W, x, b))),
+    Fault("value-softplus-at-zero", "softplus", "some values", VJP,
+          vjp=lambda d, x: (np.where(x == 0, 0, vjp("softplus")(d, x)[0]),)),
+    Fault("value-elu-at-zero", "elu", "kink", VJP, asks="kink",
+          vjp=lambda d, x: (np.where(x == 0, 0, vjp("elu")(d, x)[0]),)),
+    Fault("value-activation-softplus-at-zero", "activation[softplus]", "some values", VJP,
+          vjp=_through(lambda z: np.where(z == 0, 1, SCALAR_FUNCTIONS["softplus"].derivative(z)))),
+    Fault("value-activation-relu-at-zero", "activation[relu]", "kink", VJP, "kink", asks="kink",
+          vjp=_through(lambda z: np.heaviside(z, 1))),
+    Fault("value-silu-by-its-quotient", "activation[silu]", "some values", VJP,
+          vjp=_through(lambda z: (lambda s: (z * s) / z + z * s * (1 - s))(SCALAR_FUNCTIONS["sigmoid"](z)))),
+]  # fmt: skip
+
+SOMETIMES = [*CALLS, *SIZES, *VALUES]

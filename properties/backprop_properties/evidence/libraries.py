@@ -1,0 +1,213 @@
+"""What other libraries say to the same inputs: JAX, PyTorch, autograd and SciPy as a user would call them.
+
+A peer is an `Implementation`: a forward, a Jacobian and a vjp, each with NumPy arrays in and out, for one operation.
+Losses and activations are the libraries' own (`jax.nn.log_softmax`, `torch.nn.functional.gelu`, `scipy.special.expit`);
+what no library has by name is put together from them as on the slides. All but JAX are used where installed.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..checking.adapters import array, from_torch, tensor
+
+Function = Callable[..., Any]
+
+
+class Implementation(NamedTuple):
+    """One operation by one library; what it does not offer is None."""
+
+    forward: Function
+    jacobian: Function | None
+    vjp: Function | None
+
+
+class Library(NamedTuple):
+    """What a library has by name; `sum`, `@`, `*` and `**` are the same in all of them."""
+
+    functions: Mapping[str, Function]
+    softmax: Function
+    log_softmax: Function
+
+    def operation(self, name: str) -> Function:
+        """The forward of an operation, of this library's arrays.
+
+        >>> import numpy as np
+        >>> plain = Library({"tanh": np.tanh}, lambda x: np.exp(x) / np.exp(x).sum(), np.log)
+        >>> plain.operation("activation[tanh]")(np.eye(2), np.zeros(2), np.zeros(2))
+        array([0., 0.])
+        """
+        family, _, bound = name.rstrip("]").partition("[")
+        named = {
+            "scale": lambda x, alpha: x * alpha,
+            "add": lambda x, y: x + y,
+            "subtract": lambda x, y: x - y,
+            "hadamard": lambda x, y: x * y,
+            "sum_reduction": lambda x: x.sum(),
+            "dot": lambda x, y: x @ y,
+            "matvec": lambda W, x: W @ x,
+            "affine": lambda W, x, b: W @ x + b,
+            "squared_error": lambda x, y: ((x - y) ** 2).sum(),
+            "linear_regression": lambda w, x, y: (w @ x - y) ** 2,
+            "softmax": self.softmax,
+            "softmax_cross_entropy": self._cross_entropy,
+            "logistic_regression": lambda W, x, b, y: self._cross_entropy(W @ x + b, y),
+            "activation": lambda W, x, b: self.functions[bound](W @ x + b),
+            "two_layer_network": partial(self._network, [bound, "identity"]),
+            "backpropagation": partial(self._network, bound.split(",")),
+        }
+        return self.functions[name] if name in self.functions else named[family]
+
+    def _cross_entropy(self, x: Any, y: Any) -> Any:
+        return -(y * self.log_softmax(x)).sum()
+
+    def _network(self, functions: list[str], *arguments: Any) -> Any:
+        *parameters, x, y = arguments
+        for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
+            x = self.functions[g](W @ x + b)
+        return self._cross_entropy(x, y)
+
+
+# ── JAX ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def jax_function(name: str) -> Function:
+    """An operation of JAX arrays: `jax.nn` and `jax.numpy`."""
+    import jax
+    import jax.numpy as jnp
+
+    functions = {
+        **{h: getattr(jnp, h) for h in ("exp", "log", "reciprocal", "tanh", "square")},
+        **{h: getattr(jax.nn, h) for h in ("sigmoid", "relu", "leaky_relu", "elu", "softplus", "silu")},
+        "negate": jnp.negative,
+        "identity": lambda x: x,
+        "gelu": partial(jax.nn.gelu, approximate=False),
+        "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    }
+    return Library(functions, jax.nn.softmax, jax.nn.log_softmax).operation(name)
+
+
+@cache
+def jax_implementation(name: str) -> Implementation:
+    """JAX, compiled: `jax.vjp` and `jax.jacrev`."""
+    import jax
+
+    f = jax_function(name)
+
+    def jacobian(*args: Any) -> Any:
+        return jax.jacrev(f, tuple(range(len(args))))(*args)
+
+    def vjp(delta: Any, *args: Any) -> Any:
+        return jax.vjp(f, *args)[1](delta)
+
+    return Implementation(*(_to_numpy(jax.jit(g)) for g in (f, jacobian, vjp)))
+
+
+def _to_numpy(f: Function) -> Function:
+    def g(*args: Any) -> Any:
+        result = f(*args)
+        return tuple(map(np.asarray, result)) if isinstance(result, tuple) else np.asarray(result)
+
+    return g
+
+
+# ── PyTorch ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def torch_function(name: str) -> Function:
+    """An operation of PyTorch's tensors: `torch.nn.functional`."""
+    import torch
+    from torch.nn import functional as F  # noqa: N812
+
+    functions = {
+        **{h: getattr(torch, h) for h in ("exp", "log", "reciprocal", "tanh", "square", "sigmoid")},
+        **{h: getattr(F, h) for h in ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu")},
+        "negate": torch.neg,
+        "identity": torch.clone,
+        "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    }
+    return Library(functions, partial(torch.softmax, dim=-1), partial(torch.log_softmax, dim=-1)).operation(name)
+
+
+@cache
+def torch_implementation(name: str) -> Implementation:
+    """PyTorch: autograd, and `torch.autograd.functional.jacobian`."""
+    import torch
+
+    f = torch_function(name)
+
+    def jacobian(*args: Any) -> Any:
+        return tuple(map(array, torch.autograd.functional.jacobian(f, tuple(map(tensor, args)))))
+
+    return Implementation(jacobian=jacobian, **from_torch(f))
+
+
+# ── autograd ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def autograd_function(name: str) -> Function:
+    """An operation of `autograd.numpy`, which has few functions by name: the others are put together from them."""
+    import autograd.numpy as anp
+    from autograd.scipy import special
+
+    def sigmoid(x: Any) -> Any:
+        return special.expit(x)
+
+    functions = {
+        **{h: getattr(anp, h) for h in ("exp", "log", "tanh", "square", "reciprocal", "negative")},
+        "negate": anp.negative,
+        "identity": lambda x: 1 * x,
+        "sigmoid": sigmoid,
+        "relu": lambda x: anp.maximum(x, 0),
+        "leaky_relu": lambda x: anp.where(x >= 0, x, 0.01 * x),
+        "elu": lambda x: anp.where(x > 0, x, anp.expm1(anp.minimum(x, 0))),
+        "softplus": lambda x: anp.logaddexp(0, x),
+        "silu": lambda x: x * sigmoid(x),
+        "gelu": lambda x: x * (1 + special.erf(x * 0.5**0.5)) / 2,
+        "gelu_tanh": lambda x: 0.5 * x * (1 + anp.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    }
+
+    def log_softmax(x: Any) -> Any:
+        return x - special.logsumexp(x, axis=-1, keepdims=True)
+
+    return Library(functions, lambda x: anp.exp(log_softmax(x)), log_softmax).operation(name)
+
+
+# ── SciPy ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def scipy_implementation(name: str) -> Implementation | None:
+    """SciPy, values only: `scipy.special` has these."""
+    from scipy import special
+
+    forwards = {
+        "sigmoid": special.expit,
+        "gelu": lambda x: x * special.ndtr(x),
+        "softmax": special.softmax,
+        "softmax_cross_entropy": lambda x, y: -(y * special.log_softmax(x)).sum(),
+    }
+    return Implementation(forwards[name], None, None) if name in forwards else None
+
+
+# ── All of them ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def peers(name: str) -> Iterator[tuple[str, Implementation]]:
+    """The installed libraries' implementations of an operation, by the libraries' names.
+
+    >>> "JAX" in dict(peers("softmax"))
+    True
+    """
+    makers = [("JAX", "jax", jax_implementation), ("PyTorch", "torch", torch_implementation)]
+    for library, module, make in [*makers, ("SciPy", "scipy", scipy_implementation)]:
+        if find_spec(module):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of other people's imports
+                found = make(name)
+            if found is not None:
+                yield library, found

@@ -1,0 +1,294 @@
+"""Wrong vjps that people write, by cause: an implementation whose wrong results are those of one of them has its cause.
+
+Each is a right formula with one thing changed. What it says completes "dx is …".
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from backprop_reference import OPERATIONS, Operation, ScalarFunction
+from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
+from backprop_reference.lecture.matrices import activation_vjp
+
+from ..cases.inputs import Array
+from .probe import listed
+from .textbook import Function, at_output, bent, log_softmax, network, no_slope, sigmoid, softmax
+
+
+class Candidate(NamedTuple):
+    cause: str
+    says: str
+    f: Function
+    clearly: bool = True  # far from what is right, at every number
+
+
+def candidates(row: Operation) -> Iterator[Candidate]:
+    """Every candidate for an operation, for arguments of float64.
+
+    >>> list(dict.fromkeys(c.cause for c in candidates(OPERATIONS["negate"])))
+    ['missing-path', 'cotangent-ignored', 'sign', 'missing-h-prime', 'h-prime-at-output', 'another-function']
+    """
+    base, *functions = re.findall(r"\w+", row.name)
+    yield Candidate("missing-path", "all zeros: a path of the chain rule is missing", _times(row, 0))
+    yield Candidate("cotangent-ignored", "what is right for delta = 1, whatever delta is: the cotangent takes no part",
+                    lambda delta, *args: row.vjp(np.ones_like(delta), *args))  # fmt: skip
+    yield Candidate("sign", "exactly the negative of what is right: a sign is lost", _times(row, -1))
+    if base == "softmax":
+        yield from _softmax(row)
+    if base in SCALAR_FUNCTIONS:
+        yield from _functions(row, [base], lambda hs: lambda delta, x: (delta * hs[0].dh(x),))
+    if base == "activation":
+        yield from _functions(row, functions, lambda hs: lambda delta, *args: activation_vjp(delta, hs[0], *args))
+    if base in LOSSES:
+        hs = [SCALAR_FUNCTIONS[h] for h in functions + ["identity"] * (base == "two_layer_network")]
+        yield from _slopes(lambda slope: LOSSES[base](hs, slope=slope))
+        if functions:
+            yield from _functions(row, [h.name for h in hs], lambda hs: LOSSES[base](hs))
+    yield from _turned(row, base, functions)
+    yield from _heated(row, lambda f: f, row.vjp)
+    yield from _others(row, lambda other: other.vjp)
+
+
+def forward_candidates(row: Operation) -> Iterator[Candidate]:
+    """Wrong values, as functions of the cotangent, too, which takes no part."""
+    yield Candidate("sign", "exactly the negative of what is right: a sign is lost",
+                    lambda _, *args: (-row.forward(*args),))  # fmt: skip
+    if row.name == "leaky_relu":
+        yield from _rounded_slope(lambda slope: lambda _, x: (np.where(x < 0, slope, 1) * x,))
+    yield from _heated(row, lambda f: lambda _, *args: (f(*args),), row.forward)
+    yield from _others(row, lambda other: lambda _, *args: (other.forward(*args),))
+    for some in _some([i for i, name in enumerate(row.arguments) if name[0] == "W"]):
+        names = listed([row.arguments[i] for i in some])
+        yield Candidate("transposed", f"what comes out with the transpose of {names}",
+                        _forward_turned(row, some))  # fmt: skip
+
+
+def _forward_turned(row: Operation, some: Sequence[int]) -> Function:
+    return lambda _, *args: (row.forward(*(a.T if i in some else a for i, a in enumerate(args))),)
+
+
+def _some(matrices: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    for count in range(1, len(matrices) + 1):
+        yield from combinations(matrices, count)
+
+
+def _times(row: Operation, factor: float) -> Function:
+    return lambda delta, *args: tuple(factor * d for d in row.vjp(delta, *args))
+
+
+def _others(row: Operation, function: Callable[[Operation], Function]) -> Iterator[Candidate]:
+    """What is right for an operation with another function."""
+    base = row.name.partition("[")[0]
+    for other in SCALAR_FUNCTIONS:
+        name = other if base in SCALAR_FUNCTIONS else f"{base}[{other}]"
+        if name != row.name and name in OPERATIONS and OPERATIONS[name].signature == row.signature:
+            yield Candidate("another-function", f"what is right for {name}", function(OPERATIONS[name]), clearly=False)
+
+
+# ── h′ ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+OTHER_SIGN: dict[str, Callable[[Array], Array]] = {
+    "tanh": lambda z: 1 + np.tanh(z) ** 2,
+    "sigmoid": lambda z: sigmoid(z) * (1 + sigmoid(z)),
+}
+
+
+def _functions(
+    row: Operation, names: Sequence[str], vjp: Callable[[list[ScalarFunction]], Function]
+) -> Iterator[Candidate]:
+    """Another derivative in one layer, or in all of them."""
+    hs = [SCALAR_FUNCTIONS[name] for name in names]
+    bending = [k for k, name in enumerate(names) if name != "identity"]
+    places = [(k,) for k in bending] + ([tuple(bending)] if len(bending) > 1 else [])
+    for place in places:
+        where = "" if len(hs) == 1 else " of layer " + listed([str(k + 1) for k in place])
+
+        def with_(change: Callable[[str], ScalarFunction | None], place: tuple[int, ...] = place) -> Function:
+            return vjp([change(h.name) or h if k in place else h for k, h in enumerate(hs)])
+
+        h = names[place[0]]
+        yield Candidate("sign", f"computed with a wrong sign between the terms of {h}′{where}",
+                        with_(lambda name: bent(name, OTHER_SIGN[name]) if name in OTHER_SIGN else None))  # fmt: skip
+        yield Candidate("missing-h-prime", f"computed without the factor {h}′{where}", with_(no_slope))
+        yield Candidate(
+            "h-prime-at-output",
+            f"computed with {h}′{where} taken at the output {h}(z) instead of at z",
+            with_(at_output),
+        )
+        if h in OF_THE_OUTPUT:
+            formula, slope = OF_THE_OUTPUT[h]
+            says = f"computed with {formula} for {h}′{where}: its formula in terms of the output {h}(z), at z itself"
+            yield Candidate("input-for-output", says, with_(lambda name, s=slope: bent(name, s)))
+        if h == "leaky_relu":
+            yield from _rounded_slope(lambda s: with_(lambda name: bent(name, lambda z: np.where(z < 0, s, 1))))
+        for term, slope in PRODUCT_RULE.items():
+            if any(names[k] in FACTORED for k in place):
+                yield Candidate(
+                    "missing-path",
+                    f"computed with only one term of the product rule for {h}(z) = z f(z){where}: {term}",
+                    with_(lambda name, slope=slope: bent(name, slope(SCALAR_FUNCTIONS[name]))),
+                )
+        for other in (other for other in SCALAR_FUNCTIONS if other not in (h, "identity")):
+            yield Candidate("another-function", f"computed with {other}′{where} in place of {h}′",
+                            with_(lambda name, g=SCALAR_FUNCTIONS[other]: bent(name, g.dh)), clearly=False)  # fmt: skip
+            yield Candidate("another-function", f"computed with {other}{where} in place of {h}",
+                            with_(lambda name, g=SCALAR_FUNCTIONS[other]: g), clearly=False)  # fmt: skip
+
+
+OF_THE_OUTPUT: dict[str, tuple[str, Callable[[Array], Array]]] = {
+    "tanh": ("1 − z²", lambda z: 1 - z * z),
+    "sigmoid": ("z (1 − z)", lambda z: z * (1 - z)),
+    "exp": ("z", lambda z: z),
+    "softplus": ("1 − exp(−z)", lambda z: -np.expm1(-z)),
+    "elu": ("z + 1 where z < 0", lambda z: np.where(z < 0, z + 1, 1)),
+    "reciprocal": ("−z²", lambda z: -z * z),
+}
+
+
+def _rounded_slope(f: Callable[[float], Function]) -> Iterator[Candidate]:
+    for name, dtype in (("float32", np.float32), ("float16", np.float16), ("bfloat16", ml_dtypes.bfloat16)):
+        says = f"computed with the slope 0.01 rounded to {name}"
+        yield Candidate("lower-precision", says, f(float(dtype(0.01))), clearly=False)
+
+
+FACTORED = ("silu", "gelu", "gelu_tanh")  # h(z) = z f(z)
+PRODUCT_RULE: dict[str, Callable[[ScalarFunction], Callable[[Array], Array]]] = {
+    "f(z), without z f′(z)": lambda h: lambda z: h.h(z) / z,
+    "z f′(z), without f(z)": lambda h: lambda z: h.dh(z) - h.h(z) / z,
+}
+
+# ── Softmax, cross-entropy ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _softmax(row: Operation) -> Iterator[Candidate]:
+    def pulled(f: Callable[[Array, Array], Array]) -> Function:
+        return lambda delta, x: (f(softmax(x), delta),)
+
+    yield Candidate("missing-path", "computed with the diagonal of the Jacobian only: u_j depends on x_i, too",
+                    pulled(lambda s, delta: s * (1 - s) * delta))  # fmt: skip
+    yield Candidate("missing-path", "s ⊙ δ: the path through the sum in the denominator is missing",
+                    pulled(lambda s, delta: s * delta))  # fmt: skip
+    yield Candidate("missing-path", "−s (sᵀδ): the path through the numerator is missing",
+                    pulled(lambda s, delta: -s * (s @ delta)))  # fmt: skip
+    yield Candidate("sign", "s ⊙ (δ + sᵀδ), with a plus sign where s ⊙ (δ − sᵀδ) has a minus",
+                    pulled(lambda s, delta: s * (delta + s @ delta)))  # fmt: skip
+    yield Candidate("h-prime-at-output", "computed with the derivative taken at the output s(x) instead of at x",
+                    lambda delta, x: row.vjp(delta, softmax(x)))  # fmt: skip
+    yield Candidate("input-for-output", "x ⊙ (δ − xᵀδ), the formula in terms of the output s(x), at x itself",
+                    lambda delta, x: (x * (delta - x @ delta),))  # fmt: skip
+
+
+TEMPERATURES: dict[str, Callable[[int], float]] = {
+    **{f"{t:g}": (lambda _, t=t: t) for t in (0.1, 0.2, 0.25, 0.5, 0.7, 0.8, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0)},
+    "√n": lambda n: n**0.5,
+}
+
+
+def _heated(row: Operation, called: Callable[[Function], Function], f: Function) -> Iterator[Candidate]:
+    """Logits divided by a temperature."""
+    if row.name not in ("softmax", "softmax_cross_entropy"):
+        return
+    for words, t in TEMPERATURES.items():
+
+        def heated(*args: Array, t: Callable[[int], float] = t) -> Any:
+            *before, x = args[: len(args) - len(row.arguments) + 1]
+            return f(*before, x / t(x.size), *args[len(before) + 1 :])
+
+        yield Candidate("temperature", f"computed with logits divided by {words}", called(heated))
+        if f is row.vjp:
+            says = f"computed with logits divided by {words}, and by {words} once more by the chain rule"
+
+            def by_the_chain_rule(*args: Array, t: Callable[[int], float] = t, heated: Function = heated) -> Any:
+                dx, *rest = heated(*args)
+                return dx / t(dx.size), *rest
+
+            yield Candidate("temperature", says, by_the_chain_rule)
+
+
+def _logistic(hs: Sequence[ScalarFunction], **changed: Any) -> Function:
+    def vjp(delta: Array, W: Array, x: Array, b: Array, y: Array) -> tuple[Array, ...]:
+        dW, db, dx, dy = network(["identity"], **changed)(delta, W, b, x, y)
+        return dW, dx, db, dy
+
+    return vjp
+
+
+def _cross_entropy(hs: Sequence[ScalarFunction], slope: Function) -> Function:
+    return lambda delta, x, y: (delta * slope(softmax(x), y), -delta * log_softmax(x))
+
+
+LOSSES: dict[str, Callable[..., Function]] = {
+    "softmax_cross_entropy": _cross_entropy,
+    "logistic_regression": _logistic,
+    "two_layer_network": network,
+    "backpropagation": network,
+}
+
+
+SLOPES: tuple[tuple[str, str, str, Function], ...] = (
+    ("sum-y-is-one", "s − y", "right only where y sums to 1", lambda s, y: s - y),
+    ("missing-path", "−y", "the path through the sum of the exponentials is missing", lambda s, y: -y),
+    ("missing-path", "sum(y) s", "the path of the logit itself is missing", lambda s, y: y.sum() * s),
+    ("sign", "sum(y) s + y", "a sign is lost", lambda s, y: y.sum() * s + y),
+    ("sign", "y − sum(y) s", "the sign is lost", lambda s, y: y - y.sum() * s),
+)
+
+
+def _slopes(vjp: Callable[[Function], Function]) -> Iterator[Candidate]:
+    """Another gradient of the cross-entropy by its logits."""
+    for cause, formula, why, slope in SLOPES:
+        says = f"computed with {formula} as the gradient by the logits, which is sum(y) s − y: {why}"
+        yield Candidate(cause, says, vjp(slope))
+
+
+# ── Transposed ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _turned(row: Operation, base: str, functions: Sequence[str]) -> Iterator[Candidate]:
+    matrices = [i for i, name in enumerate(row.arguments) if name[0] == "W"]
+    for i in matrices:
+        name = row.arguments[i]
+        yield Candidate("transposed", "the transpose of what is right",
+                        _changed(row, i, np.transpose))  # fmt: skip
+        yield Candidate("transposed", f"the transpose of what is right, its numbers put into the shape of {name}",
+                        _changed(row, i, lambda d: d.T.reshape(d.shape)))  # fmt: skip
+    for some in _some(matrices):
+        says = "what comes out with the transpose of " + listed([row.arguments[i] for i in some])
+        yield Candidate("transposed", says, _fed(row, some, np.transpose))
+        reshaped = f"{says} made by reshape, which turns nothing"
+        yield Candidate("transposed", reshaped, _fed(row, some, lambda W: W.reshape(W.shape[::-1]).T))
+        yield Candidate("transposed", f"{says} in the step back", _back_turned(row, base, functions, some))
+
+
+def _changed(row: Operation, only: int, change: Callable[[Array], Array]) -> Function:
+    return lambda *args: tuple(change(d) if i == only else d for i, d in enumerate(row.vjp(*args)))
+
+
+def _fed(row: Operation, some: Sequence[int], change: Callable[[Array], Array]) -> Function:
+    return lambda delta, *args: row.vjp(delta, *(change(a) if i in some else a for i, a in enumerate(args)))
+
+
+def _back_turned(row: Operation, base: str, functions: Sequence[str], some: Sequence[int]) -> Function:
+    """`δ Wᵀ` for `δ W` in the step from a layer to the one below; matrices that are not square fit no candidate."""
+
+    def vjp(delta: Array, *args: Array) -> tuple[Array, ...]:
+        turned = [args[i] for i in some]
+
+        def back(d: Array, W: Array) -> Array:
+            return d @ (W.T if any(W is t for t in turned) else W)
+
+        if base in ("two_layer_network", "backpropagation"):
+            return network([*functions, *["identity"] * (base == "two_layer_network")], back=back)(delta, *args)
+        if base == "logistic_regression":
+            return _logistic([], back=back)(delta, *args)
+        right = list(row.vjp(delta, *args))
+        W = args[0]
+        signal = right[2] if len(right) > 2 else delta  # of affine and activation: db is δ ⊙ h′(z)
+        return right[0], signal @ W.T, *right[2:]
+
+    return vjp

@@ -1,0 +1,223 @@
+"""A function is wrong at all ordinary cases: experiments whose outcome tells a cause that no formula tells."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations, product
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from ..cases.inputs import Array, Case, cores
+from .candidates import LOSSES
+from .probe import Probe, Seen, wrong_in
+from .state import Found
+
+
+def cotangent_last(p: Probe) -> Found | None:
+    """Right if it is called with the cotangent after the arguments."""
+    if p.kind != "vjp" or p.ones:
+        return None
+    if all((one := p.see(case)) and one.wrong and _unmoved(p, one) for case in p.ordinary()):
+        return None
+    turned = replace(p.implementation, vjp=lambda delta, *args: p.implementation.vjp(*args, delta))
+    q, cases = Probe(p.domain, turned, p.kind, p.dtype, p.until), p.ordinary()
+    if any(map(p.right, cases)) or not all(map(q.right, cases)):
+        return None
+    names = ", ".join(p.row.arguments)
+    return "exchanged", f"right when called as vjp({names}, delta): here the cotangent comes first, vjp(delta, {names})"
+
+
+def cotangent_takes_no_part(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """The same results for every cotangent."""
+    if p.kind != "vjp" or p.ones:
+        return None
+    if not all(_unmoved(p, one) for one in seen):
+        return None
+    return "cotangent-ignored", f"{p.are(wrong_in(seen))} the same for delta and -2 delta: the cotangent takes no part"
+
+
+def _unmoved(p: Probe, one: Seen) -> bool:
+    """Whether what is wrong is the same for another cotangent."""
+    double = p.ask(p.at(one.case, delta=one.case.delta * one.case.dtype.type(-2)))
+    return double is not None and all(_same(one.got[i], double[i]) and np.any(one.got[i]) for i in one.wrong)
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    return a is not None and b is not None and np.array_equal(a, b)
+
+
+def factor(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """A size, or the product of two, as a factor or a divisor."""
+    products = [(letter,) for letter in p.letters] + list(combinations(p.letters, 2))
+    for letters, power in product(products, (-1, 1)):
+
+        def scaled(case: Case, letters: Sequence[str] = letters, power: int = power) -> list[Array]:
+            n = float(np.prod([p.sizes(case)[letter] for letter in letters]))
+            return [n**power * t for t in p.truth(case)]
+
+        if p.explained(scaled, seen):
+            n = "·".join(letters)
+            by = f"1/({n})" if len(letters) > 1 else f"1/{n}"
+            by, why = (by, "a mean is taken for a sum") if power < 0 else (n, "a sum is taken for a mean")
+            return "factor-n", f"{p.are(wrong_in(seen))} {by} times what is right, at every size: {why}"
+    return None
+
+
+def targets(p: Probe) -> Found | None:
+    """Right for targets that sum to 1, or for one-hot ones?"""
+    if p.row.name.partition("[")[0] not in LOSSES or p.domain.kinds["y"] != "target":
+        return None
+    cases = [case for case in p.ordinary() if case.args[-1].size > 1]
+
+    def all_right(change: Callable[[Array, int], Array]) -> list[bool]:
+        return [p.right(p.at(case, y=change(case.args[-1], k))) for k, case in enumerate(cases)]
+
+    def one_hot(y: Array, k: int) -> Array:
+        return np.asarray(np.arange(y.size) == (3 * k + 1) % y.size, y.dtype)
+
+    def to_one(y: Array) -> Array:
+        return np.asarray(y - (y.sum() - 1) / y.dtype.type(y.size), y.dtype)
+
+    def exactly(y: Array) -> Array:
+        """Multiples of 1/64 that sum to 1, so that rounding has no part in it."""
+        z = np.rint(y.astype(np.float64) * 16) / 64
+        z[0] += 1 - z.sum()
+        return np.asarray(z, y.dtype)
+
+    positive = [lambda y, k: np.abs(y) + y.dtype.type(0.5), lambda y, k: 2 * exactly(np.abs(y))]
+    if not cases or any(map(any, map(all_right, positive))):
+        return None
+    if all(all_right(lambda y, k: exactly(to_one(y)))) and all(all_right(one_hot)):
+        return "sum-y-is-one", "right where y sums to 1, wrong where it does not: sum(y) = 1 is taken for granted"
+    dense = all_right(lambda y, k: np.asarray((np.abs(y) + 0.1) / (np.abs(y) + 0.1).sum(), y.dtype))
+    if all(all_right(one_hot)) and not any(dense):
+        return "one-hot-only", "right where y is one-hot, wrong for other targets, even if they sum to 1"
+    return None
+
+
+FORMATS = (("float16", np.dtype(np.float16)), ("bfloat16", np.dtype(ml_dtypes.bfloat16)),
+           ("float32", np.dtype(np.float32)))  # fmt: skip
+
+
+def shorter_than(eps: float) -> list[tuple[str, Any]]:
+    return [(name, dtype) for name, dtype in FORMATS if float(ml_dtypes.finfo(dtype).eps) > 8 * eps]
+
+
+def rounded(a: Array, dtype: Any) -> Array:
+    return np.asarray(a.astype(dtype).astype(a.dtype))
+
+
+def shorter_format(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """Digits of the arguments that no result depends on, or that no result has, beyond a format shorter than theirs."""
+    for name, dtype in shorter_than(p.eps):
+        eps, blind, coarse = float(ml_dtypes.finfo(dtype).eps), True, True
+        for one in seen:
+            args = tuple(rounded(a, dtype) for a in one.case.args)
+            short = p.ask(replace(one.case, args=args, delta=rounded(one.case.delta, dtype)))
+            for i in one.wrong:
+                near, got = _near(p, one, i, eps), np.asarray(one.got[i])
+                blind &= near and short is not None and _same(got, short[i])
+                coarse &= near and np.array_equal(got, rounded(got, dtype))
+        if blind or coarse:
+            why = "it has no digit beyond" if coarse else "it stays the same, to the bit, for arguments rounded to"
+            return "lower-precision", f"{p.are(wrong_in(seen))} computed in {name} or from {name} numbers: {why} {name}"
+    return None
+
+
+def one_argument_rounded(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """One argument of which the digits beyond a shorter format count for nothing."""
+    arguments = (*p.row.arguments, *["delta"] * (p.kind == "vjp" and not p.ones))
+    for (name, dtype), argument in product(shorter_than(p.eps), arguments):
+
+        def at(case: Case, change: Callable[[Array], Array], argument: str = argument) -> Case:
+            a = dict(zip((*p.row.arguments, "delta"), (*case.args, case.delta), strict=True))[argument]
+            return p.at(case, **{argument: change(a)})
+
+        short = partial(at, change=partial(rounded, dtype=dtype))
+        halved = partial(at, change=lambda a: a / a.dtype.type(2))
+        eps = float(ml_dtypes.finfo(dtype).eps)
+        blind = all(_blind(p, one, short(one.case), halved(one.case), eps) for one in seen)
+        if blind or p.explained(lambda case, short=short: p.truth(short(case)), seen, clearly=False):
+            return "lower-precision", f"{p.are(wrong_in(seen))} computed as if {argument} had the digits of {name} only"
+    return None
+
+
+def _blind(p: Probe, one: Seen, short: Case, other: Case, eps: float) -> bool:
+    """Whether what is wrong is nearly right, and the same to the bit where it must not be, but not everywhere."""
+    again, changed = p.ask(short), p.ask(other)
+    if again is None or changed is None:
+        return False
+    must = p.apart(one.case, list(one.truth), p.truth(short))
+    blind = all(i in must and _same(one.got[i], again[i]) and _near(p, one, i, eps) for i in one.wrong)
+    return blind and not any(_same(one.got[i], changed[i]) for i in one.wrong)
+
+
+def _near(p: Probe, one: Seen, i: int, eps: float) -> bool:
+    got, truth = one.got[i], one.truth[i]
+    if got is None or got.shape != truth.shape:
+        return False
+    return bool(np.all(np.abs(got - truth) <= 16 * eps * p.size(one.case, truth)))
+
+
+def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """The same entry of the same result at every size that has it, and nothing else."""
+    if p.kind == "forward" and not seen[0].case.delta.ndim:
+        return _entry_left_out(p, [one.case for one in seen]) if all(one.wrong for one in seen) else None
+    masks = [mask for one in seen for mask in one.wrong.values()]
+    if len(wrong_in(seen)) != 1 or any(m.sum() != 1 or not m.ndim for m in masks) or len({m.shape for m in masks}) < 3:
+        return None
+    (i,) = wrong_in(seen)
+    places = [tuple(int(k) for k in np.argwhere(mask)[0]) for mask in masks]
+    index = []
+    for axis in range(masks[0].ndim):
+        starts = {at[axis] for at in places}
+        ends = {at[axis] - mask.shape[axis] for at, mask in zip(places, masks, strict=True)}
+        if len(starts) > 1 and len(ends) > 1:
+            return None
+        index.append(min(starts) if len(starts) == 1 else min(ends))
+    shapes = [one.truth[i].shape for one in seen if not one.wrong]
+    if any(all(-n <= k < n for k, n in zip(index, shape, strict=True)) for shape in shapes):
+        return None
+    if not all(_alone(p, i, index, by) for by in (2, 3, 5)):
+        return None
+    return "single-element", f"{p.names[i]}{index} alone is wrong, of all entries and at every size that has it"
+
+
+def _alone(p: Probe, i: int, index: Sequence[int], by: int) -> bool:
+    """Whether an entry is the only wrong one at sizes where there is room for the next that would be."""
+    letters = cores(p.row)[-1 if p.kind == "forward" else i]
+    one = p.see(p.case({letter: by * (abs(k) + 2) for letter, k in zip(letters, index, strict=True)}, by))
+    return one is not None and all(mask.sum() == 1 and mask[tuple(index)] for mask in one.wrong.values())
+
+
+def _entry_left_out(p: Probe, cases: Sequence[Case]) -> Found | None:
+    """A number that comes out right as soon as one entry of an argument is 0."""
+    for name, (k, word) in product(p.row.arguments, ((0, "first"), (-1, "last"))):
+        j = p.row.arguments.index(name)
+        if cases[0].args[j].ndim == 1 and all(p.right(_without(p, case, j, k)) for case in cases):
+            return (
+                "single-element",
+                f"right where the {word} entry of {name} is 0, wrong where not: it is left out",
+            )
+    return None
+
+
+def _without(p: Probe, case: Case, j: int, k: int) -> Case:
+    a = case.args[j].copy()
+    a[k] = 0
+    return p.at(case, **{p.row.arguments[j]: a})
+
+
+def only_one(p: Probe) -> Found | None:
+    """Right at size 1 and wrong at every other."""
+    for letter in p.letters:
+        ones = (p.case(p.unequal(k) | {letter: 1}, k) for k in range(24))
+        if not all(p.sizes(case)[letter] == 1 and p.right(case) for case in ones):
+            continue
+        more = [p.see(p.case(p.unequal(k) | {letter: n}, k)) for k, n in enumerate((2, 3, 4, 5) * 2)]
+        told = wrong_in([one for one in more if one])
+        if all(one is None or one.wrong for one in more) and not p.trivial(letter, told):
+            return "only-n-1", f"right for {letter} = 1 and wrong at every larger size: look at what is done along it"
+    return None

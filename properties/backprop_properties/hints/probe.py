@@ -1,0 +1,223 @@
+"""One function of an implementation, beside the right results: what the experiments behind a hint are made with.
+
+A forward, a vjp and a Jacobian are probed alike, as functions of a cotangent and the arguments that return one array
+for each quantity: a forward takes no notice of the cotangent, a Jacobian is multiplied by it. The right results are
+the reference's, in float64.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from backprop_reference import Operation
+
+from ..cases.domain import Domain
+from ..cases.inputs import Array, Case, cores
+from ..cases.plan import into_the_domain, ordinary_case, sizes_of, unequal_sizes
+
+ORDINARY = 6  # cases
+PREFIX = {"forward": "", "vjp": "d", "jacobian": "J_"}
+
+Results = list[Array | None]
+
+
+class Seen(NamedTuple):
+    """Results at a case, the right ones, and by number the wrong ones with a mask of their wrong entries."""
+
+    case: Case
+    got: Results
+    truth: list[Array]
+    wrong: dict[int, Array]
+
+
+def wrong_in(seen: Sequence[Seen]) -> set[int]:
+    """The results that are wrong at any of some cases."""
+    return {i for one in seen for i in one.wrong}
+
+
+class Probe:
+    """`kind` is "forward", "vjp" or "jacobian"; with `ones` the cotangent is 1; nothing is asked after `until`."""
+
+    def __init__(
+        self,
+        domain: Domain,
+        implementation: Operation,
+        kind: str,
+        dtype: np.dtype[Any],
+        until: float,
+        ones: bool = False,
+    ) -> None:
+        self.domain, self.row, self.implementation = domain, domain.operation, implementation
+        self.kind, self.dtype, self.until, self.ones = kind, dtype, until, ones
+        self.letters = sorted({letter for core in cores(self.row) for letter in core})
+        self.names = ["u"] if kind == "forward" else [PREFIX[kind] + name for name in self.row.arguments]
+        self.eps = float(ml_dtypes.finfo(dtype).eps)
+
+    # ── Cases ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def case(self, sizes: Mapping[str, int], k: int = 0) -> Case:
+        """Ordinary numbers of these sizes; letters that are not given are small and unequal."""
+        return self.at(ordinary_case(self.domain, self.dtype, {**self.unequal(0), **sizes}, k))
+
+    def unequal(self, k: int) -> dict[str, int]:
+        return unequal_sizes(self.row, k)
+
+    def ordinary(self) -> list[Case]:
+        """Small cases of sizes that differ among the letters, and from case to case."""
+        return [self.case(self.unequal(k), k) for k in range(ORDINARY)]
+
+    def square(self) -> list[Case]:
+        """Cases whose matrices are square."""
+        return [self.case(dict.fromkeys(self.letters, n), n) for n in (4, 5, 6)]
+
+    def at(self, case: Case, **changed: Array) -> Case:
+        """A case with some arguments, or `delta`, replaced, and moved into the domain."""
+        args = tuple(changed.get(name, a) for name, a in zip(self.row.arguments, case.args, strict=True))
+        delta = np.ones_like(case.delta) if self.ones else changed.get("delta", case.delta)
+        return into_the_domain(self.domain, replace(case, args=args, delta=delta))
+
+    # ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def raw(self, delta: Array, args: Sequence[Array]) -> Results:
+        """What the implementation returns for these very arrays; `Raised` if it raises, whatever that is."""
+        if time.perf_counter() > self.until:
+            raise OutOfTime
+        try:
+            with np.errstate(all="ignore"):
+                if self.kind == "forward":
+                    return [self.implementation.forward(*args)]
+                if self.kind == "vjp":
+                    return list(self.implementation.vjp(delta, *args))
+                return [None if J is None else _contracted(delta, J) for J in self.implementation.jacobian(*args)]
+        except Exception as error:
+            raise Raised from error
+
+    def ask(self, case: Case) -> Results | None:
+        """The implementation's results on copies of the arguments, as float64; None if it raises."""
+        try:
+            results = self.raw(case.delta.copy(), [a.copy() for a in case.args])
+        except Raised:
+            return None
+        return [None if r is None else np.array(r, np.float64) for r in results]
+
+    def truth(self, case: Case) -> list[Array]:
+        if self.kind == "forward":
+            return self.by(lambda _, *args: (self.row.forward(*args),), case)
+        return self.by(self.row.vjp, case)
+
+    def by(self, f: Callable[..., Any], case: Case) -> list[Array]:
+        """What a function of the cotangent and the arguments returns, in float64."""
+        delta, *args = (a.astype(np.float64) for a in (case.delta, *case.args))
+        with np.errstate(all="ignore"):
+            return [np.asarray(r) for r in f(delta, *args)]
+
+    def size(self, case: Case, truth: Array) -> float:
+        """How large the terms of a result are: `max |truth|`, for a single number `Σ |a ∂u/∂a|`, too."""
+        size = float(np.abs(truth).max(initial=0.0))
+        if self.kind == "forward" and not truth.ndim:
+            args = [a.astype(np.float64) for a in case.args]
+            with np.errstate(all="ignore"):
+                slopes = self.row.vjp(np.float64(1), *args)
+                size += float(sum(np.abs(a * d).sum() for a, d in zip(args, slopes, strict=True)))
+        return size
+
+    def off(self, case: Case, got: Array, want: Array, size: float) -> Array:
+        """Which entries differ by more than rounding; all of them if the shapes do."""
+        if got.shape != want.shape:
+            return np.ones(want.shape, bool)
+        longest = max((a.size for a in (*case.args, case.delta)), default=1)
+        allowed = (8 * (8 + longest**0.5) if self.eps < 1e-6 else 16) * self.eps * size
+        with np.errstate(invalid="ignore"):
+            return ~((got == want) | (np.abs(got - want) <= allowed) | (np.isnan(got) & np.isnan(want)))
+
+    def see(self, case: Case) -> "Seen | None":
+        """What comes out at a case, beside what is right; None if it raises."""
+        got = self.ask(case)
+        if got is None:
+            return None
+        truth = self.truth(case)
+        return Seen(case, got, truth, self.apart(case, got, truth))
+
+    def apart(self, case: Case, got: Results, truth: Sequence[Array]) -> dict[int, Array]:
+        """The wrong results, with a mask of their wrong entries."""
+        found = {}
+        for i, (r, t) in enumerate(zip(got, truth, strict=True)):
+            if r is not None:
+                mask = self.off(case, r, t, self.size(case, t))
+                if mask.any() or r.shape != t.shape:
+                    found[i] = mask
+        return found
+
+    def right(self, case: Case) -> bool:
+        seen = self.see(case)
+        return seen is not None and not seen.wrong
+
+    def explained(
+        self, candidate: Callable[[Case], Sequence[Array]], seen: Sequence["Seen"], *, clearly: bool = True
+    ) -> bool:
+        """Whether what is wrong is, to rounding, what a candidate says; `clearly`: that is far from right."""
+        clear, wrong = set(), wrong_in(seen)
+        for case, got, truth, _ in seen:
+            try:
+                wanted = candidate(case)
+            except ValueError:  # shapes that the candidate does not fit
+                return False
+            for i in wrong:
+                result = got[i]
+                size = max(self.size(case, truth[i]), float(np.abs(wanted[i]).max(initial=0.0)))
+                if result is None or result.shape != wanted[i].shape:
+                    return False
+                if self.off(case, result, wanted[i], size).any():
+                    return False
+                clear |= {i} if self.differ(wanted[i], truth[i], size) else set()
+        return bool(wrong) and (clear == wrong or not clearly)
+
+    def differ(self, a: Array, b: Array, size: float) -> bool:
+        """Whether two arrays differ by far more than rounding, at every dtype."""
+        margin = 1e-3 if self.eps < 1e-6 else 64 * self.eps
+        return a.shape != b.shape or bool(np.any(~(np.abs(a - b) <= margin * size)))
+
+    def broken(self, case: Case) -> set[int]:
+        """The results that are infinite or not a number where the right ones are well within the dtype's range."""
+        got, largest = self.ask(case), float(ml_dtypes.finfo(self.dtype).max) / 4
+        found = set()
+        for i, (r, t) in enumerate(zip(got or [], self.truth(case), strict=bool(got))):
+            if r is not None and r.shape == t.shape and np.any(~np.isfinite(r) & (np.abs(t) < largest)):
+                found.add(i)
+        return found
+
+    def trivial(self, letter: str, results: Collection[int]) -> bool:
+        """Whether some results are the same at every case with a letter of size 1, as those of a softmax."""
+        truths = [self.truth(self.case(self.unequal(k) | {letter: 1}, k)) for k in range(4)]
+        numbers = [np.concatenate([truth[i].ravel() for truth in truths]) for i in results]
+        return all(np.ptp(v) < 1e-12 for v in numbers)
+
+    def sizes(self, case: Case) -> Mapping[str, int]:
+        return sizes_of(self.row, case)
+
+    def are(self, indices: Collection[int]) -> str:
+        """The beginning of a sentence on some results: "dx is", "dW and db are"."""
+        return listed([self.names[i] for i in sorted(indices)]) + (" are" if len(indices) > 1 else " is")
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+class Raised(Exception):
+    """The implementation raised something."""
+
+
+class OutOfTime(Exception):
+    """The time for hints is over."""
+
+
+def _contracted(delta: Array, J: Any) -> Array:
+    dense = np.asarray(J.todense() if hasattr(J, "todense") else J)
+    return np.tensordot(delta, dense, axes=delta.ndim)

@@ -1,0 +1,223 @@
+"""A function is right at ordinary cases: at which sizes, magnitudes and points is it wrong?"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import ml_dtypes
+import numpy as np
+
+from ..cases.inputs import Array, Case, cores
+from .probe import Probe
+from .state import Found
+
+# ── Sizes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+FEW = 64  # entries that are looked at one by one
+
+
+def wrong_at_one(p: Probe, failing: Case, breaks: Callable[[Case], bool]) -> Found | None:
+    """Wrong at size 1 and right at every other, at numbers of ordinary size and at larger ones."""
+    larger = [
+        p.at(case, **{name: 16 * a for name, a in zip(p.row.arguments, case.args, strict=True)})
+        for case in p.ordinary()
+    ]
+    for letter in p.letters:
+        if p.sizes(failing)[letter] != 1:
+            continue
+        ones = [p.case(p.unequal(k) | {letter: 1}, k) for k in range(4)]
+        if all(p.sizes(case)[letter] == 1 and not p.right(case) for case in ones) and not any(map(breaks, larger)):
+            return "only-n-1", f"wrong only for {letter} = 1: at every larger size it is right"
+    return None
+
+
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 128, 129, 192, 255, 256,
+         257, 384, 500, 511, 512, 513, 768, 1000, 1023, 1024, 1025, 1536, 2047, 2048, 2049, 3072, 4097)  # fmt: skip
+
+
+def one_size(p: Probe, failing: Case) -> Found | None:
+    """Wrong at the size of the failing case, and right at those beside it, and at its multiples."""
+    for letter in p.letters:
+        here = p.sizes(failing)[letter]
+        others = [here - 2, here - 1, here + 1, here + 2, here + 3, 2 * here, 2 * here + 1, 3 * here]
+        if here < 4 or not all(p.domain.allows(p.unequal(0) | {letter: n}) for n in others):
+            continue
+        if any(_right_at(p, letter, here, k) for k in range(4)) or not all(_right_at(p, letter, n) for n in others):
+            continue
+        says = f"wrong for {letter} = {here} and right for {here - 1}, {here + 1}, {2 * here} and others"
+        return "one-size", f"{says}: look for what is done at this size alone"
+    return None
+
+
+def tile(p: Probe, failing: Case) -> Found | None:
+    """Right at the multiples of a size, or up to a size, and wrong at every other."""
+    most = 129 if p.kind == "jacobian" else 1025 if len(p.letters) > 1 else SIZES[-1]
+    for letter in p.letters:
+        here = p.sizes(failing)[letter]
+        sizes = [n for n in SIZES if n <= most and p.domain.allows(p.unequal(0) | {letter: n})]
+        if all(_right_at(p, letter, n) for n in sizes[-3:]):  # each has a tail in most tiles
+            continue
+        if not any(_right_at(p, letter, n) for n in (*sizes[:1], *[n for n in sizes if n % 128 == 0][-1:])):
+            continue
+        wrong = [n for n in sizes if not _right_at(p, letter, n)]
+        if len(wrong) < 2 or len(wrong) == len(sizes):
+            continue
+        for t in (n for n in sizes if 1 < n <= most // 2):
+            for least, words in ((t, f"up to {t} and "), (0, "")):
+                past = [n for n in sizes if n > least and n % t]
+                if here <= least or here % t == 0:
+                    continue
+                if wrong == past and max(wrong) > t and all(_right_at(p, letter, m * t) for m in (2, 3)):
+                    says = f"right {words}at multiples of {t}, wrong at every other {letter}"
+                    return "tile-tail", f"{says}: what is past the last full tile of {t} is lost"
+        if wrong == [n for n in sizes if n >= wrong[0]] and wrong[0] > 2:
+            right, bad = max(n for n in sizes if n < wrong[0]), wrong[0]
+            while bad - right > 1:
+                middle = (bad + right) // 2
+                right, bad = (middle, bad) if _right_at(p, letter, middle) else (right, middle)
+            if (
+                here > right
+                and all(_right_at(p, letter, right, k) for k in range(8))
+                and _only_past(p, letter, right, bad)
+            ):
+                says = f"right up to {letter} = {right} and wrong at every larger size"
+                return "tile-tail", f"{says}: what is past the first tile of {right} is lost"
+    return None
+
+
+def _right_at(p: Probe, letter: str, n: int, k: int = 0) -> bool:
+    """At numbers of both signs, and where none is negative, so that no rectifier hides a tail."""
+    case = p.case({letter: n}, n + k)
+    positive = {
+        name: np.abs(a) / a.dtype.type(a.shape[-1] ** 0.5 if name[0] in "Ww" else 1)
+        for name, a in zip(p.row.arguments, case.args, strict=True)
+    }
+    return p.right(case) and p.right(p.at(case, **positive))
+
+
+def _only_past(p: Probe, letter: str, right: int, bad: int) -> bool:
+    """Whether only the entries past the size are wrong, or all are right if the arguments are 0 there."""
+    case, axes = p.case({letter: bad + 2}, bad), cores(p.row)
+    past = {}
+    for name, core, a in zip(p.row.arguments, axes, case.args, strict=False):
+        past[name] = a.copy()
+        past[name][tuple(slice(right, None) if axis == letter else slice(None) for axis in core)] *= letter not in core
+    if p.kind == "forward":
+        return p.right(p.at(case, **past))
+    if p.kind != "vjp":
+        return False
+    lost: dict[int, set[int]] = {}
+    for k in range(4):
+        seen = p.see(p.case({letter: bad + 2}, bad + k))
+        for i, mask in (seen.wrong if seen else {}).items():
+            if letter not in axes[i]:
+                return False
+            lost.setdefault(i, set()).update(np.argwhere(mask)[:, axes[i].index(letter)].tolist())
+    return bool(lost) and all(places == set(range(right, bad + 2)) for places in lost.values())
+
+
+def overflow(p: Probe, failing: Case) -> Found | None:
+    """Right as long as a number is below some size, infinite or not a number above it."""
+    far = p.ordinary()[0]
+    far = p.at(far, **{name: a * a.dtype.type(1e4) for name, a in zip(p.row.arguments, far.args, strict=True)})
+    for broken in (far, p.at(failing, delta=np.ones_like(failing.delta)), failing):
+        if p.broken(broken):
+            found = _bisected(p, *_few_large(p, broken))
+            if found:
+                return found
+    return None
+
+
+def _few_large(p: Probe, far: Case) -> tuple[Case, Case]:
+    """`far` with as many of its numbers ordinary as may be while it is still broken, and the same all ordinary."""
+    near = p.at(p.case(dict(p.sizes(far)), 1), delta=far.delta)
+    for name, usual in zip(p.row.arguments, near.args, strict=True):
+        candidate = p.at(far, **{name: usual})
+        if p.broken(candidate):
+            far = candidate
+            continue
+        for k in range(usual.size if usual.size <= FEW else 0):
+            changed = far.args[p.row.arguments.index(name)].copy()
+            changed.flat[k] = usual.flat[k]
+            candidate = p.at(far, **{name: changed})
+            far = candidate if p.broken(candidate) else far
+    return far, near
+
+
+def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
+    """The size of the large numbers, all scaled alike, from which the results are broken."""
+    large = [np.flatnonzero(a.ravel() != b.ravel()) for a, b in zip(far.args, near.args, strict=True)]
+    pairs = [(name, a, k) for name, a, k in zip(p.row.arguments, far.args, large, strict=True) if k.size]
+    largest = max((float(np.abs(a.flat[k].astype(np.float64)).max()) for _, a, k in pairs), default=0.0)
+    if not 1 < largest < np.inf:
+        return None
+
+    def scaled(t: float) -> Case:
+        """The largest number is `t`."""
+        changed = {}
+        for name, a, k in pairs:
+            b = a.astype(np.float64)
+            b.flat[k] *= t / largest
+            changed[name] = np.asarray(b, a.dtype)
+        return p.at(far, **changed)
+
+    low, high = 0.0, np.log(largest)
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if p.broken(scaled(np.exp(middle))) else (middle, high)
+    below = [np.exp(low - step) for step in (0.01, 0.1, 0.5) if low > step]
+    beyond = p.broken(scaled(np.exp(high)))
+    if low == 0 or not beyond or not all(p.right(scaled(t)) for t in below):
+        return None
+    name, a, k = max(pairs, key=lambda pair: float(np.abs(pair[1].flat[pair[2]].astype(np.float64)).max()))
+    bound = f"{'-' if len(k) == 1 and a.flat[k[0]] < 0 else ''}{np.exp(low):.5g}"
+    return "overflow", (
+        f"right up to numbers of about {bound} in {name}; beyond, {p.are(beyond)} infinite or not a number: "
+        f"something on the way leaves the range of {p.dtype.name}"
+    )
+
+
+def kink(p: Probe, breaks: Callable[[Case], bool]) -> Found | None:
+    """Wrong at the bend of a rectifier, right as close to it as can be."""
+    if "relu" not in p.row.name:
+        return None
+    tiny = float(ml_dtypes.finfo(p.dtype).smallest_normal) * 4
+    at, near = [], []
+    for case in p.ordinary():
+        for bias, cases in ((0.0, at), (tiny, near), (-tiny, near)):
+            cases.append(p.at(case, **_bent(p, case, bias)))
+    if all(breaks(case) for case in at) and not any(breaks(case) for case in near):
+        return (
+            "kink",
+            f"wrong where the argument of {_rectifier(p)} is exactly 0, right at ±{tiny:.2g}: the slope at the kink",
+        )
+    return None
+
+
+def _rectifier(p: Probe) -> str:
+    return "leaky_relu" if "leaky_relu" in p.row.name else "relu"
+
+
+def _bent(p: Probe, case: Case, bias: float) -> dict[str, Array]:
+    """The first entry of what goes into the first rectifier set to a number."""
+    changed = {}
+    for name, a in zip(p.row.arguments, case.args, strict=True):
+        if name in ("W", "W1", "b", "b1") or (name == "x" and len(p.row.arguments) == 1):
+            a = a.copy()
+            a[0] = 0 if name[0] == "W" else bias
+            changed[name] = a
+    return changed
+
+
+def batch_mean(p: Probe) -> Found | None:
+    """Gradients divided by the number of examples, at every such number."""
+    if p.kind != "vjp":
+        return None
+    is_data = [name[0] not in "Wbw" for name in p.row.arguments]
+    for count in (2, 3, 5):
+        cases = [p.case({}, k) for k in range(count)]
+        arrays = [np.stack([c.args[i] for c in cases]) if d else cases[0].args[i] for i, d in enumerate(is_data)]
+        seen = p.see(replace(cases[0], args=tuple(arrays), delta=np.stack([c.delta for c in cases])))
+        if not seen or not p.explained(lambda batch, count=count: [t / count for t in p.truth(batch)], [seen]):
+            return None
+    return "batch-mean", f"in a batch, {p.are(seen.wrong)} divided by the number of examples: they are those of a sum"

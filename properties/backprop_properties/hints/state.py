@@ -1,0 +1,191 @@
+"""Does a function remember, or answer at random? Experiments with calls one after the other, at sizes not yet seen."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations, product
+
+import ml_dtypes
+import numpy as np
+
+from ..cases.inputs import Array, Case
+from .probe import Probe, Raised, Results, listed
+
+Found = tuple[str, str]  # a cause, and a sentence
+CALLS = 12
+
+
+def state(p: Probe, forward: Probe | None) -> Found | None:
+    """What shows that results depend on more than their arguments; `forward` is called in between, if given."""
+    experiments = (
+        _differs_from_call_to_call,
+        _answers_for_other_arguments,
+        _does_not_look_again,
+        _takes_for_the_same,
+        _overwrites,
+    )
+    for number, experiment in enumerate(experiments):
+        sizes = {letter: 70 + 7 * number + 2 * i for i, letter in enumerate(p.letters)}
+        found = experiment(p, p.case(sizes, 1), p.case(sizes, 2))
+        if found:
+            return found
+    return _follows_the_forward(p, forward) if forward and p.kind != "forward" else None
+
+
+def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
+    """The same arguments again and again: what is kept grows with every call, noise is another number each time."""
+    calls = [p.ask(a) for _ in range(CALLS)]
+    for i, truth in enumerate(p.truth(a)):
+        rs = [call[i] for call in calls if call is not None]
+        if len(rs) < CALLS or any(r is None or r.shape != truth.shape for r in rs):
+            continue
+        results, size = np.array(rs), p.size(a, truth)
+        distinct = len({r.tobytes() for r in results})
+        times = results.reshape(CALLS, -1) @ truth.ravel() / max(float(truth.ravel() @ truth.ravel()), 1e-300)
+        multiples = not any(
+            p.off(a, r, c * truth, (1 + abs(c)) * size).any() for r, c in zip(results, times, strict=True)
+        )
+        if multiples and np.all(np.diff(times) > 0.01):
+            said = ", ".join(f"{c:.3g}" for c in times[:3])
+            return "stale", (
+                f"{p.are([i])} {said}, … times what is right, one call after the other with the same arguments: "
+                "it is added to what earlier calls left"
+            )
+        sure = [not p.off(a, r, truth, size).any() for r in results]
+        if any(sure) and not all(sure):
+            return "intermittent", (
+                f"{p.are([i])} right at {sum(sure)} of {CALLS} calls with the same arguments and wrong at the others: "
+                "it depends on how often it was called"
+            )
+        if distinct > 2 and np.all(np.abs(results - truth) <= 0.01 * size):
+            return "noise", (
+                f"{CALLS} calls with the same arguments gave {distinct} different results for {p.names[i]}: "
+                "chance, or the order in which threads add up, decides on its digits"
+            )
+    return None
+
+
+def _answers_for_other_arguments(p: Probe, a: Case, b: Case) -> Found | None:
+    """After a call at `a`, a call at `b`: is the answer the right one with something of `a`?"""
+    p.ask(a)
+    found = _mixed(p, p.ask(b), b, a, "the call before with the same shapes")
+    if not found:
+        return None
+    c = p.case(dict(p.sizes(a)), 3)
+    first, got = "the first call with these shapes, at every later one", p.ask(c)
+    return _mixed(p, got, c, b, "the call before with the same shapes") or _mixed(p, got, c, a, first) or found
+
+
+def _follows_the_forward(p: Probe, forward: Probe) -> Found | None:
+    sizes = {letter: 41 + 2 * i for i, letter in enumerate(p.letters)}
+    a, b = p.case(sizes, 1), p.case(sizes, 2)
+    forward.ask(a)
+    forward.ask(b)
+    return _mixed(p, p.ask(a), a, b, "the last call of forward")
+
+
+def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> Found | None:
+    """Whether what is wrong is right for some arguments of another call."""
+    if got is None:
+        return None
+    wrong = p.apart(now, got, p.truth(now))
+    names = [*p.row.arguments, *["delta"] * (p.kind == "vjp")]
+    for some in _some_of(names) if wrong else ():
+        truth = p.truth(replace(now, **_taken(p, now, other, some)))
+        size = max(p.size(other, t) for t in truth)
+        if all(_same(p, now, got[i], truth[i], size) for i in wrong):
+            return "stale", (
+                f"{p.are(wrong)} the answer to another call: {listed(some)} "
+                f"{'are' if len(some) > 1 else 'is'} taken from {when}, whatever is passed in now"
+            )
+    return None
+
+
+def _same(p: Probe, case: Case, got: Array | None, want: Array, size: float) -> bool:
+    return got is not None and got.shape == want.shape and not p.off(case, got, want, size).any()
+
+
+def _some_of(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """One argument, all parameters, all arguments, then whatever else."""
+    parameters = tuple(name for name in names if name[0] in "Wbw")
+    tried = [*((name,) for name in names), parameters, tuple(n for n in names if n != "delta"), tuple(names)]
+    rest = [some for k in range(2, 5) for some in combinations(names, k)]
+    yield from dict.fromkeys(some for some in (*tried, *rest) if some)
+
+
+def _taken(p: Probe, now: Case, other: Case, some: Sequence[str]) -> dict[str, object]:
+    pairs = zip(p.row.arguments, now.args, other.args, strict=True)
+    args = tuple(b if name in some else a for name, a, b in pairs)
+    return {"args": args, "delta": other.delta if "delta" in some else now.delta}
+
+
+def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
+    """The same arrays with other numbers in them."""
+    arrays = [a.delta.copy(), *(x.copy() for x in a.args)]
+    try:
+        p.raw(arrays[0], arrays[1:])
+        for array, x in zip(arrays, (b.delta, *b.args), strict=True):
+            array[...] = x
+        got = [None if r is None else np.array(r, np.float64) for r in p.raw(arrays[0], arrays[1:])]
+    except Raised:
+        return None
+    truth, old = p.truth(b), p.truth(a)
+    wrong = p.apart(b, got, truth)
+    if wrong and all(_same(p, b, got[i], old[i], p.size(a, old[i])) for i in wrong):
+        return "stale", (
+            f"{p.are(wrong)} the answer for the numbers which stood in the same arrays at the call before: "
+            "a result is kept for an array, and the array is not looked at again"
+        )
+    return None
+
+
+def _takes_for_the_same(p: Probe, a: Case, _: Case) -> Found | None:
+    """A result kept under a key that leaves something out: one entry, or the last digits."""
+    for n, (words, change) in product((None, LONG), CHANGES.items()):
+        case = a if n is None else p.case({p.letters[0]: n}, 1)
+        for name in (*p.row.arguments, *["delta"] * (p.kind == "vjp")):
+            old = {**dict(zip(p.row.arguments, case.args, strict=True)), "delta": case.delta}[name]
+            other = p.at(case, **{name: change(old)})
+            p.ask(case)
+            got, before, now = p.ask(other), p.truth(case), p.truth(other)
+            wrong = p.apart(other, got, now) if got is not None else {}
+            if got and wrong and all(_same(p, other, got[i], before[i], p.size(case, before[i])) for i in wrong):
+                return "stale", (
+                    f"{p.are(wrong)} the answer of the call before, though {name}, of size {old.size:,}, differs "
+                    f"{words}: "
+                    "a result is kept under a key that is the same for both"
+                )
+    return None
+
+
+LONG = 1027
+
+
+def _one_entry(a: Array) -> Array:
+    b = a.copy()
+    b.flat[2 * b.size // 3] *= b.dtype.type(-0.75 if b.min() < 0 else 0.75)
+    return b
+
+
+CHANGES: Mapping[str, Callable[[Array], Array]] = {
+    "in one entry": _one_entry,
+    "in the order of its entries": lambda a: a.ravel()[::-1].reshape(a.shape).copy(),
+    "in its last digits": lambda a: a * a.dtype.type(1 + float(ml_dtypes.finfo(a.dtype).eps) ** 0.75),
+}
+
+
+def _overwrites(p: Probe, a: Case, b: Case) -> Found | None:
+    """What a call returned must stay as it is when the next comes."""
+    try:
+        first = p.raw(a.delta.copy(), [x.copy() for x in a.args])
+        kept = [None if r is None else np.array(r) for r in first]
+        p.raw(b.delta.copy(), [x.copy() for x in b.args])
+    except Raised:
+        return None
+    changed = [
+        i
+        for i, (r, old) in enumerate(zip(first, kept, strict=True))
+        if r is not None and not np.array_equal(r, np.asarray(old), equal_nan=True)
+    ]
+    if changed:
+        return "stale", (f"{p.are(changed)} overwritten by the next call: every call returns the same memory")
+    return None

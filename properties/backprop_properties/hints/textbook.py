@@ -1,0 +1,83 @@
+"""Formulas as textbooks write them, with a place for each usual mistake: planted faults and hints are made of these."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backprop_reference import ScalarFunction
+from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
+from backprop_reference.signature import rows
+
+Array = NDArray[Any]
+Function = Callable[..., Any]
+
+
+def bent(name: str, derivative: Function) -> ScalarFunction:
+    """A scalar function with another derivative."""
+    return ScalarFunction(name, SCALAR_FUNCTIONS[name].h, derivative)
+
+
+def at_output(name: str) -> ScalarFunction:
+    """A scalar function whose derivative is taken at its output."""
+    h = SCALAR_FUNCTIONS[name]
+    return bent(name, lambda z: h.dh(h.h(z)))
+
+
+def no_slope(name: str) -> ScalarFunction:
+    """A scalar function whose derivative is forgotten."""
+    return bent(name, np.ones_like)
+
+
+def softmax(x: Array) -> Array:
+    f = np.exp(x - x.max(-1, keepdims=True))
+    return f / f.sum(-1, keepdims=True)
+
+
+def log_softmax(x: Array) -> Array:
+    z = x - x.max(-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def outer(delta: Array, x: Array) -> Array:
+    """`δᵀ xᵀ`, summed over the batch."""
+    return rows(delta).T @ rows(x)
+
+
+def total(delta: Array) -> Array:
+    """`δ`, summed over the batch."""
+    return rows(delta).sum(0)
+
+
+def slope_of_the_loss(s: Array, y: Array) -> Array:
+    return y.sum(-1, keepdims=True) * s - y
+
+
+def network(
+    functions: Sequence[ScalarFunction | str],
+    slope: Function = slope_of_the_loss,
+    back: Function = lambda delta, W: delta @ W,
+    inputs: Function = lambda h, i: h[i],
+) -> Function:
+    """Back-propagation, with a place for a wrong `∂L/∂h^K`, a wrong step back, and wrong inputs to `dW`."""
+    hs = [SCALAR_FUNCTIONS[g] if isinstance(g, str) else g for g in functions]
+
+    def wrong(delta: Array, *args: Array) -> tuple[Array, ...]:
+        *parameters, x, y = args
+        z, h, gradients = [], [x], []
+        for g, W, b in zip(hs, parameters[::2], parameters[1::2], strict=True):
+            z.append(h[-1] @ W.T + b)
+            h.append(g.h(z[-1]))
+        d, dy = delta[..., None] * slope(softmax(h[-1]), y), delta[..., None] * -log_softmax(h[-1])
+        for i in reversed(range(len(hs))):
+            d = d * hs[i].dh(z[i])
+            gradients = [outer(d, inputs(h, i)), total(d), *gradients]
+            d = back(d, parameters[2 * i])
+        return *gradients, d, dy
+
+    return wrong

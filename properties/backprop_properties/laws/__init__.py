@@ -1,0 +1,1 @@
+"""What must hold of any operation, and how a claim is judged."""

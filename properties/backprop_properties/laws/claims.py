@@ -1,0 +1,200 @@
+"""What a law says of a case, and how it is judged: the one comparison of the project.
+
+A law yields claims. `Close` compares arrays entry by entry with a bound from the error analysis; `Certified` asks how
+many units in the last place an array is from the certified truth; `Holds` is a plain fact. A comparison never returns
+quietly: `judge` measures what is within its bound and raises `Violation` for the rest.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from backprop_oracle.enclosures import Enclosures
+
+from .ulp import scaled_ulp_error
+
+Array = NDArray[Any]
+
+
+WELL_CONDITIONED = 128  # ULP of error that a formula may make; where it may make more, errors in ULP say nothing of it
+
+
+class Close(NamedTuple):
+    """`actual` is within `bound` of `expected`, entry by entry; an entry whose bound is not finite is not judged."""
+
+    what: str
+    actual: Any
+    expected: Any
+    bound: Any
+
+
+class Certified(NamedTuple):
+    """`actual` is within `limit` units of the truth, entry by entry; `unit` names them.
+
+    A unit is the ULP of the true entry, or `eps · scale` where that is larger. A scale of NaN: nothing is judged.
+    """
+
+    what: str
+    actual: Any
+    truth: Enclosures
+    scale: Any
+    limit: float
+    unit: str = "ULP"
+
+
+class Holds(NamedTuple):
+    """`truth` is true; otherwise `message` says what was expected and what came."""
+
+    what: str
+    truth: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The worst entry of a claim that held: in ULP of the dtype where it is well-conditioned, as a share of its bound.
+
+    Below the normal numbers a ULP is counted as the smallest of them, since XLA flushes subnormals to 0.
+    """
+
+    ulp: float
+    share: float
+    entries: int
+
+
+class Violation(AssertionError):
+    """A claim that does not hold: where, by how much, and the numbers; `times` is how far beyond its bound it is."""
+
+    def __init__(
+        self,
+        what: str,
+        message: str,
+        index: tuple[int, ...] | None = None,
+        actual: float | None = None,
+        expected: float | None = None,
+        ulp: float | None = None,
+        bound: float | None = None,
+        times: float | None = None,
+        claim: "Close | Certified | None" = None,
+    ) -> None:
+        super().__init__(message)
+        self.what, self.message, self.index = what, message, index
+        self.actual, self.expected, self.ulp, self.bound = actual, expected, ulp, bound
+        self.times, self.claim = times, claim
+
+
+def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
+    """The measure of a claim that holds; `Violation` otherwise.
+
+    >>> judge(Close("u", np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.array([0.0, 0.0])), np.float64)
+    Measure(ulp=0.0, share=0.0, entries=2)
+    >>> judge(Close("u", np.array([1.0, 2.5]), np.array([1.0, 2.0]), np.array([0.0, 0.25])), np.float64)
+    Traceback (most recent call last):
+    backprop_properties.laws.claims.Violation: u[1] = 2.5, expected 2.0: off by 0.5, allowed 0.25
+    """
+    if isinstance(claim, Holds):
+        if not claim.truth:
+            raise Violation(claim.what, claim.message)
+        return Measure(0.0, 0.0, 1)
+    if isinstance(claim, Certified):
+        return _judge_certified(claim, dtype)
+    actual, expected, bound = (np.asarray(a) for a in claim[1:])
+    if actual.shape != expected.shape:
+        raise Violation(claim.what, f"{claim.what} has shape {actual.shape}, expected {expected.shape}")
+    error, judged = _errors(actual, expected, bound, dtype)
+    if not judged.any():
+        return Measure(0.0, 0.0, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(error == 0, 0, error / bound)
+    share[~judged] = -1
+    worst = np.unravel_index(np.argmax(share), share.shape)
+    in_ulp = error / np.maximum(spacing(expected, dtype), float(ml_dtypes.finfo(dtype).smallest_normal))
+    if share[worst] > 1:
+        index = tuple(int(i) for i in worst)
+        raise Violation(
+            claim.what,
+            f"{claim.what}{list(index) if index else ''} = {_number(actual[worst])}, "
+            + (
+                "expected exactly 0"
+                if expected[worst] == 0 == bound[worst]
+                else f"expected {_number(expected[worst])}: off by {error[worst]:.3g}, "
+                f"allowed {float(bound[worst]):.3g}"
+            ),
+            index,
+            float(actual[worst]),
+            float(expected[worst]),
+            float(in_ulp[worst]),
+            float(bound[worst]),
+            float(share[worst]),
+            claim,
+        )
+    clear = judged & (bound <= WELL_CONDITIONED * spacing(expected, dtype))
+    return Measure(float(in_ulp[clear].max(initial=0.0)), float(share[worst]), int(judged.sum()))
+
+
+def certified_errors(claim: Certified, dtype: Any) -> Array:
+    """The error of each entry in the claim's unit, -1 for entries that are not judged."""
+    sizes = np.broadcast_to(np.asarray(claim.scale, np.float64), claim.truth.shape)
+    judged = ~np.isnan(sizes)
+    with np.errstate(over="ignore"):
+        actual = np.asarray(claim.actual).astype(dtype)
+    return np.where(judged, scaled_ulp_error(actual, claim.truth, np.where(judged, sizes, 0)), -1.0)
+
+
+def _judge_certified(claim: Certified, dtype: Any) -> Measure:
+    what, actual, truth, _, limit, unit = claim
+    actual = np.asarray(actual)
+    if actual.shape != truth.shape:
+        raise Violation(what, f"{what} has shape {actual.shape}, expected {truth.shape}")
+    errors = certified_errors(claim, dtype)
+    if not (errors >= 0).any():
+        return Measure(0.0, 0.0, 0)
+    worst = np.unravel_index(np.argmax(errors), errors.shape)
+    if errors[worst] > limit:
+        index, expected = tuple(int(i) for i in worst), truth.nearest(dtype, accept_ties=True)[worst]
+        raise Violation(
+            what,
+            f"{what}{list(index) if index else ''} = {_number(actual[worst])}, "
+            f"certified {_number(expected)}: off by {errors[worst]:.4g} {unit}, allowed {limit:.4g}",
+            index,
+            float(actual[worst]),
+            float(expected),
+            float(errors[worst]),
+            float(limit),
+            float(errors[worst] / limit),
+            claim,
+        )
+    return Measure(float(errors[worst]), float(errors[worst] / limit), int((errors >= 0).sum()))
+
+
+def _errors(actual: Array, expected: Array, bound: Array, dtype: Any) -> tuple[Array, Array]:
+    """`|actual − expected|`, infinite for a NaN or a wrong infinity, and which entries can be judged.
+
+    An expected number beyond the dtype's range may come as infinity; one so close to the range's end that its bound
+    reaches over it may, too.
+    """
+    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        overflows = np.abs(expected) + bound >= float(ml_dtypes.finfo(dtype).max)
+        excused = overflows & np.isinf(actual) & (np.sign(actual) == np.sign(expected))
+        error = np.where((actual == expected) | excused, 0.0, np.abs(actual - expected))
+        error = np.where(np.isnan(error), np.inf, error)
+    return error, np.isfinite(bound) & ~np.isnan(expected)
+
+
+def spacing(a: Any, dtype: Any) -> Array:
+    """The distance from `|a|` to the next number of the dtype, at least that of the subnormals: one ULP.
+
+    >>> spacing([1.0, 0.0], np.float64)
+    array([2.22044605e-016, 4.94065646e-324])
+    """
+    info = ml_dtypes.finfo(dtype)
+    magnitude = np.clip(np.abs(np.asarray(a, np.float64)), float(info.smallest_normal), float(info.max))
+    return np.ldexp(float(info.eps), np.frexp(magnitude)[1] - 1)
+
+
+def _number(a: Any) -> str:
+    return repr(float(a))

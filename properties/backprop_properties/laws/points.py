@@ -1,0 +1,146 @@
+"""A point: an implementation of an operation at a case, and all that JAX says there. What every law takes."""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from backprop_oracle.autodiff import Answers, answers, evaluated, evaluated_at
+from backprop_reference import Operation
+
+from ..cases.inputs import Case
+from .claims import Array, Close, Holds
+
+Claims = Iterator[Close | Holds]
+LARGEST_JACOBIAN = 5_000  # entries; above it the laws of dense Jacobians have nothing to say
+
+
+# What the reference promises beyond the formulas, and not every careful implementation does.
+PROMISES: Mapping[str, str] = {
+    "kinks": "at a kink the derivative is the one that JAX takes",
+    "masks": "a logit of -inf counts for nothing, and 0 · log 0 = 0",
+    "empty": "sizes may be 0",
+    "aliasing": "results share no memory with arguments or with each other",
+}
+
+
+NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vjp
+    "vjp_of_one_equals_jax_grad": "grad",
+    "vjp_is_the_transpose_of_jvp": "jvp",
+    "jacobian_equals_jacrev": "jacobian",
+    "vjp_is_delta_times_jacobian": "jacobian",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """An implementation of an operation (`forward`, `jacobian` and `vjp`, each may be missing) at a case.
+
+    `careful` asks for no more digits than a careful framework's formulas have (`autodiff.evaluated`), and `promises`
+    are those of `PROMISES` that are held against the implementation. No NaN is passed in for the `numbers` (names of
+    arguments, and `delta`).
+    """
+
+    operation: Operation
+    forward: Callable[..., Any] | None
+    jacobian: Callable[..., Any] | None
+    vjp: Callable[..., Any] | None
+    case: Case
+    said: Answers
+    careful: bool = False
+    promises: Collection[str] = tuple(PROMISES)
+    numbers: Collection[str] = ()
+
+    @property
+    def args(self) -> tuple[Array, ...]:
+        """Copies, so that a function which writes to them spoils nothing but itself."""
+        return tuple(a.copy() for a in self.case.args)
+
+    @property
+    def delta(self) -> Array:
+        return self.case.delta.copy()
+
+    @property
+    def eps(self) -> float:
+        return float(ml_dtypes.finfo(self.case.dtype).eps)
+
+    def ask(self, *points: tuple[Array, Sequence[Array]]) -> list[Answers]:
+        """The value and the vjp at other points of the same shapes, `(delta, args)` each."""
+        either = _either_slope(self.operation, self.promises)
+        return evaluated_at(self.operation.name, points, dtype=self.case.dtype, careful=self.careful, either=either)
+
+    def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
+        """`values`, one per argument, with their names and positions; left-out ones (None) are passed over."""
+        for i, (name, value) in enumerate(zip(self.operation.arguments, values, strict=True)):
+            if value is not None:
+                yield prefix + name, value, i
+
+
+def has_kink(operation: Operation) -> bool:
+    """Whether a function in it is of two pieces, at whose joint frameworks take either's slope, or half of both.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> [has_kink(OPERATIONS[name]) for name in ("leaky_relu", "activation[elu]", "softplus", "gelu")]
+    [True, True, False, False]
+    """
+    return bool(re.search(r"\b(relu|leaky_relu|elu)\b", operation.name))
+
+
+def _either_slope(operation: Operation, promises: Collection[str]) -> bool:
+    return has_kink(operation) and "kinks" not in promises
+
+
+def point(operation: Operation, implementation: Operation, case: Case) -> Point:
+    """`implementation` of `operation` at `case`, with all that JAX says there."""
+    entries = case.delta.size * max((a.size for a in case.args), default=0)
+    said = answers(
+        operation.name, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
+    )
+    return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
+
+
+def careful_point(
+    operation: Operation,
+    implementation: Operation,
+    case: Case,
+    promises: Collection[str],
+    numbers: Collection[str] = (),
+    laws: Collection[str] = tuple(NEEDED_BY),
+) -> Point:
+    """The same, judged as a careful framework is; NumPy runs JAX's programs, so that no shape costs a compilation.
+
+    What JAX says is asked only as far as `laws` need it.
+    """
+    small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
+    able = {"grad": True, "jvp": bool(case.tangents), "jacobian": bool(implementation.jacobian and small)}
+    needed = {NEEDED_BY.get(law) for law in laws}
+    kinds = ["vjp", *(kind for kind, can in able.items() if can and kind in needed)]
+    said = evaluated(
+        operation.name,
+        case.delta,
+        case.args,
+        case.tangents,
+        kinds=kinds,
+        dtype=case.dtype,
+        careful=True,
+        either=_either_slope(operation, promises),
+    )
+    using = implementation.forward, implementation.jacobian, implementation.vjp
+    return Point(operation, *using, case, said, careful=True, promises=promises, numbers=numbers)
+
+
+def added_up(
+    total: Callable[[Array], Array], values: Array, bounds: Array, examples: Any, dtype: Any
+) -> tuple[Array, Array]:
+    """What gradients of a parameter by `examples` examples add up to, and the bound of the sum's error.
+
+    It is infinite where a sum of the terms may overflow on its way.
+    """
+    info = ml_dtypes.finfo(dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        terms = total(np.abs(values))
+        bound = total(bounds) + examples * float(info.eps) * terms
+        return total(values), np.where(terms > float(info.max), np.inf, bound)

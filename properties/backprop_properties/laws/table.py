@@ -1,0 +1,235 @@
+"""What must hold of any operation, one function a law. A law takes a point (an implementation, a case, JAX's answers)
+and yields claims; it knows nothing of how cases are drawn, or of what is done about a claim that fails.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from backprop_oracle.autodiff import answers
+from backprop_reference import OPERATIONS
+from backprop_reference.derivations import DERIVATIONS, product
+from backprop_reference.signature import Shape
+
+from .claims import Array, Close, Holds
+from .manners import (
+    batch_equals_the_loop,
+    keeps_the_dtype,
+    leaves_its_inputs_alone,
+    masks_count_for_nothing,
+    nan_in_nan_out,
+    one_cotangent_for_each_argument,
+    owes_nothing_to_the_last_forward,
+    says_the_same_twice,
+    sees_what_changed_in_place,
+    softmax_ignores_a_shift,
+    takes_any_memory_layout,
+)
+from .points import Claims, Point, point
+
+__all__ = ["LAWS", "Claims", "Point", "point"]
+
+# ── Equal to JAX ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def forward_equals_jax(p: Point) -> Claims:
+    """The forward is the slide's definition."""
+    if p.forward:
+        yield Close("u", p.forward(*p.args), *p.said.forward)
+
+
+def jacobian_equals_jacrev(p: Point) -> Claims:
+    """Each dense Jacobian is `jax.jacrev`'s."""
+    if p.jacobian and p.said.jacobian:
+        for name, J, i in p.named("J_", p.jacobian(*p.args)):
+            dense, (shape, slide_shape) = _dense(J), _shapes(p, i)
+            if dense.shape == slide_shape != shape:
+                why = f"the slide's shape {dense.shape}, expected that of jax.jacrev: output + argument, {shape}"
+                yield Holds(name, False, f"{name} has {why}")
+            yield Close(name, dense, *p.said.jacobian[i])
+
+
+def vjp_equals_jax_vjp(p: Point) -> Claims:
+    """Each cotangent is `jax.vjp`'s."""
+    if p.vjp:
+        for name, d, i in p.named("d", p.vjp(p.delta, *p.args)):
+            yield Close(name, d, *p.said.vjp[i])
+
+
+def vjp_of_one_equals_jax_grad(p: Point) -> Claims:
+    """For a scalar output, the vjp of 1 is `jax.grad`."""
+    if p.vjp and p.case.delta.ndim == 0:
+        for name, d, i in p.named("d", p.vjp(np.ones_like(p.delta), *p.args)):
+            yield Close(name, d, *p.said.grad[i])
+
+
+# ── What a vjp is ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def vjp_is_delta_times_jacobian(p: Point) -> Claims:
+    """`vjp(δ) = δ @ J`, through the structure and densely."""
+    if p.vjp and p.jacobian and p.said.jacobian:
+        cotangents, jacobians = p.vjp(p.delta, *p.args), p.jacobian(*p.args)
+        for name, d, i in p.named("d", cotangents):
+            J = jacobians[i]
+            if J is None:
+                continue
+            delta, dense, inexact = (
+                np.abs(a.astype(np.float64)) for a in (p.delta, _dense(J), p.said.jacobian[i].bound)
+            )
+            with np.errstate(invalid="ignore", over="ignore"):
+                terms = _contract(delta, inexact) + (4 + np.log2(1 + delta.size)) * p.eps * _contract(delta, dense)
+                bound = p.said.vjp[i].bound + terms + delta.size * _tiny(p.case.dtype)
+                through = p.delta @ J if hasattr(J, "todense") else _contract(p.delta, np.asarray(J))
+                yield Close(f"{name} against delta @ J", d, through, bound)
+                yield Close(f"{name} against delta @ J.todense()", d, _contract(p.delta, _dense(J)), bound)
+
+
+def vjp_is_linear(p: Point) -> Claims:
+    """`vjp(−2δ) = −2 vjp(δ)`, and `vjp(δ) = vjp(even entries) + vjp(odd entries)`."""
+    if p.vjp:
+        odd = np.zeros_like(p.delta)
+        odd[...] = np.where(np.arange(odd.size).reshape(odd.shape) % 2, p.delta, 0)
+        even = p.delta - odd
+        both, double = p.vjp(p.delta, *p.args), p.vjp(p.delta * p.case.dtype.type(-2), *p.args)
+        parts = p.vjp(even, *p.args), p.vjp(odd, *p.args)
+        said = [answers.vjp for answers in p.ask(*((delta, p.args) for delta in (even, odd, -2 * p.delta)))]
+        for name, d, i in p.named("d", both):
+            d, a, b = (np.asarray(v).astype(np.float64) for v in (d, parts[0][i], parts[1][i]))
+            shape = p.args[i].shape
+            yield Holds(name, d.shape == shape, f"{name} has shape {d.shape}, expected {shape}")
+            with np.errstate(invalid="ignore", over="ignore"):
+                bound = p.said.vjp[i].bound + said[0][i].bound + said[1][i].bound
+                yield Close(f"{name} of a sum", a + b, d, bound)
+                own = np.where(np.isfinite(2 * p.delta).all(), said[2][i].bound + 2 * p.said.vjp[i].bound, np.inf)
+                yield Close(f"{name} of -2 delta", double[i], -2 * d, own)
+
+
+def zero_cotangent_gives_zeros(p: Point) -> Claims:
+    """A zero cotangent gives exact zeros, wherever the derivative is a number."""
+    if p.vjp:
+        zero = np.zeros_like(p.delta)
+        said = p.ask((zero, p.args))[0].vjp
+        for name, d, i in p.named("d", p.vjp(zero, *p.args)):
+            exact = np.where((said[i].value == 0) & np.isfinite(said[i].bound), 0.0, np.nan)
+            yield Close(f"{name} of a zero cotangent", d, np.zeros(p.args[i].shape), exact)
+
+
+def vjp_is_the_transpose_of_jvp(p: Point) -> Claims:
+    """`⟨δ, jvp(t)⟩ = ⟨vjp(δ), t⟩`, with `jax.jvp`."""
+    if p.vjp and p.said.jvp:
+        cotangents = p.vjp(p.delta, *p.args)
+        if any(d is None for d in cotangents):
+            return
+        delta, said = p.delta.astype(np.float64), p.said
+        t = [tangent.astype(np.float64) for tangent in p.case.tangents]
+        with np.errstate(invalid="ignore", over="ignore"):
+            left, right = (
+                delta * said.jvp.value,
+                [np.asarray(d, np.float64) * t_i for d, t_i in zip(cotangents, t, strict=True)],
+            )
+            off = np.sum(np.abs(delta) * said.jvp.bound)
+            off += sum(np.sum(answer.bound * np.abs(t_i)) for answer, t_i in zip(said.vjp, t, strict=True))
+            size = np.sum(np.abs(left)) + sum(np.sum(np.abs(term)) for term in right)
+            rounding = np.finfo(np.float64).eps * sum(term.size + 2 for term in (left, *right)) * size
+            yield Close("⟨vjp(δ), t⟩", sum(term.sum() for term in right), left.sum(), off + rounding)
+
+
+# ── The slides ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def jacobians_have_the_slides_shapes(p: Point) -> Claims:
+    """The shape convention: scalars are 1×1, gradients 1×n, vectors by vectors m×n, by matrices d×d×n."""
+    if p.jacobian:
+        for name, J, i in p.named("J_", p.jacobian(*p.args)):
+            expected = _shapes(p, i)
+            got = (J.shape, getattr(J, "slide_shape", expected[1]))
+            yield Holds(name, got == expected, f"{name} has shape, slide_shape = {got}, expected {expected}")
+
+
+def factors_equal_jax_and_multiply_to_the_jacobian(p: Point) -> Claims:
+    """The slide's derivation: every factor is right on its own, and the product of the factors is the closed form."""
+    small = all(np.all(np.abs(a) <= 30) and all(2 <= size <= 8 for size in a.shape) for a in p.case.args)
+    if not (p.jacobian and p.said.jacobian and small and p.operation.name in DERIVATIONS):
+        return
+    jacobians = p.jacobian(*p.args)
+    with np.errstate(all="ignore"):
+        for argument, paths in DERIVATIONS[p.operation.name](*p.args).items():
+            total, bound = 0.0, 0.0
+            for path in paths:
+                sizes, errors = [], []
+                for factor in path:
+                    J, row = factor.jacobian, OPERATIONS[factor.operation]
+                    said = answers(row.name, np.zeros(J.output_shape), factor.inputs, dtype=p.case.dtype)
+                    answer = said.jacobian[row.arguments.index(factor.argument)]
+                    yield Close(f"{factor.symbol} of {argument}", J.todense(), *answer)
+                    sizes.append(np.abs(answer.value).reshape(J.slide_shape))
+                    errors.append(answer.bound.reshape(J.slide_shape))
+                total = total + product(path)
+                steps = len(path) * (3 + np.log2(max(a.size for a in sizes) + 1))
+                bound = bound + steps * p.eps * _chain(sizes)
+                for i, error in enumerate(errors):
+                    bound = bound + _chain([*sizes[:i], error, *sizes[i + 1 :]])
+            i = p.operation.arguments.index(argument)
+            if jacobians[i] is not None:
+                own = 2 * p.said.jacobian[i].bound.reshape(total.shape)
+                closed = _dense(jacobians[i]).reshape(total.shape)
+                yield Close(f"product of the factors of J_{argument}", total, closed, bound + own)
+
+
+# ── The table ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+LAWS: Mapping[str, Callable[[Point], Claims]] = {
+    law.__name__: law
+    for law in (
+        forward_equals_jax,
+        jacobian_equals_jacrev,
+        vjp_equals_jax_vjp,
+        vjp_of_one_equals_jax_grad,
+        vjp_is_delta_times_jacobian,
+        vjp_is_linear,
+        zero_cotangent_gives_zeros,
+        vjp_is_the_transpose_of_jvp,
+        jacobians_have_the_slides_shapes,
+        factors_equal_jax_and_multiply_to_the_jacobian,
+        one_cotangent_for_each_argument,
+        keeps_the_dtype,
+        leaves_its_inputs_alone,
+        says_the_same_twice,
+        sees_what_changed_in_place,
+        owes_nothing_to_the_last_forward,
+        takes_any_memory_layout,
+        batch_equals_the_loop,
+        nan_in_nan_out,
+        softmax_ignores_a_shift,
+        masks_count_for_nothing,
+    )
+}
+
+
+def _shapes(p: Point, i: int) -> tuple[Shape, Shape]:
+    """Of a Jacobian: the output's and then the argument's, as of `jax.jacrev`; and the slides', where a number is 1."""
+    out, by = p.case.delta.shape, p.case.args[i].shape
+    return out + by, (out or (1,)) + (by or (1,))
+
+
+def _dense(J: Any) -> Array:
+    return np.asarray(J.todense() if hasattr(J, "todense") else J)
+
+
+def _contract(delta: Array, J: Array) -> Array:
+    """`δ · J` over the axes of the output."""
+    return np.tensordot(delta, J, axes=delta.ndim)
+
+
+def _chain(factors: Sequence[Array]) -> Array:
+    result = factors[0]
+    for factor in factors[1:]:
+        result = np.tensordot(result, factor, axes=1)
+    return result
+
+
+def _tiny(dtype: Any) -> float:
+    return float(ml_dtypes.finfo(dtype).smallest_normal)

@@ -1,0 +1,281 @@
+"""Within its bound of the certified truth: the last digit as a law, and the one table of how many digits are asked for.
+
+Errors are in ULP of the true result, or in ULP of the *problem's* condition `Σ|terms|` (`conditions.py`), whichever
+unit is larger; no bound grows with anything but the number of terms of a sum. `TRUTH_LAWS` are laws like those of
+`table.py`. They say nothing of a case that is too large to certify in passing, or in which an intermediate result of
+the slide's own formula overflows.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backprop_oracle import certified
+from backprop_oracle.enclosures import Enclosures, round_to
+from backprop_reference import Operation
+
+from ..cases.inputs import Case
+from ..cases.regimes import family
+from .claims import Array, Certified
+from .conditions import scale
+from .table import Point
+
+Claims = Iterator[Certified]
+HALF = 0.5 + 1e-6  # a correctly rounded result, and what the measure of its error may round up
+WORK = 2_100  # entries × columns that a law certifies in passing
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How far a quantity may be from the truth: `fixed + logs · log₂ n` units per layer, `n` the longest sum."""
+
+    fixed: float
+    logs: float
+    unit: str
+    reason: str
+
+    def limit(self, n: int, layers: int = 1) -> float:
+        return layers * (self.fixed + self.logs * math.log2(max(n, 1)))
+
+    def __str__(self) -> str:
+        text = f"{self.fixed:.3g}" + " + log₂ n" * bool(self.logs)
+        return f"{text} {self.unit}"
+
+
+ULP, CONDITION = "ULP", "ULP of the condition"
+
+_ROUNDED = Bound(HALF, 0, ULP, "one operation of IEEE 754, correctly rounded")
+_SUM = Bound(
+    4,
+    1,
+    CONDITION,
+    "added in pairs, or in pairs of short chains: a rounding for each doubling, and a few for each term",
+)
+_LAYERS = Bound(8, 1, CONDITION, "per layer: a sum, the function of its result, and the product with what comes back")
+_KINK = Bound(16, 1, CONDITION, "a kink within reach of the rounding of its argument: either slope may come out")
+
+# The family, the quantity: `u` the value, `J` and `d` with an argument, or without one for all those not named.
+BOUNDS: Mapping[tuple[str, str], Bound] = {
+    ("elementary", "u"): _ROUNDED,
+    ("elementary", "J"): _ROUNDED,
+    ("elementary", "d"): _ROUNDED,
+    ("elementary", "dalpha"): _SUM,
+    ("function", "u"): Bound(4, 0, ULP, "exp, log and expm1 of the platform, and one to three roundings"),
+    ("function", "J"): Bound(4, 0, ULP, "written so that nothing cancels; by its terms next to a zero of h′"),
+    ("function", "d"): Bound(5, 0, ULP, "h′ and one product, whose ULP may be half that of h′"),
+    ("sum", "u"): _SUM,
+    ("sum", "J"): _SUM,
+    ("sum", "d"): _SUM,
+    ("softmax", "u"): Bound(4, 0, ULP, "exp, one sum as good as exact, one division"),
+    ("softmax", "J"): Bound(6, 0, ULP, "s_i (1 − s_i) and s_i s_j, the complement summed and not subtracted"),
+    ("softmax", "d"): Bound(6, 0, CONDITION, "of s_i Σ_j s_j |δ_i − δ_j|: a constant δ gives exact zeros"),
+    ("cross-entropy", "u"): Bound(4, 0, ULP, "log1p of what the other logits add; by its terms where y has both signs"),
+    ("cross-entropy", "Jx"): Bound(6, 0, CONDITION, "of ŷ_i Σ_{j≠i} |y_j| + |y_i| (1 − ŷ_i), for any y"),
+    ("cross-entropy", "Jx one-hot"): Bound(4, 0, ULP, "a probability, or the sum of the others, and no difference"),
+    ("cross-entropy", "Jy"): Bound(4, 0, ULP, "−log ŷ"),
+    ("cross-entropy", "dx"): Bound(6, 0, CONDITION, "as the Jacobian, times δ"),
+    ("cross-entropy", "dx one-hot"): Bound(4, 0, ULP, "as the Jacobian, times δ"),
+    ("cross-entropy", "dy"): Bound(4, 0, ULP, "−δ log ŷ"),
+    ("composition", "u"): _LAYERS,
+    ("composition", "J"): _LAYERS,
+    ("composition", "d"): _LAYERS,
+    ("kinked", "u"): _LAYERS,
+    ("kinked", "J"): _KINK,
+    ("kinked", "d"): _KINK,
+}
+
+
+def bounds_markdown() -> str:
+    """The table of bounds, for the README.
+
+    >>> print(bounds_markdown().splitlines()[2])
+    | elementary | u | 0.5 ULP | one operation of IEEE 754, correctly rounded |
+    """
+    rows = [f"| {kind} | {quantity} | {bound} | {bound.reason} |" for (kind, quantity), bound in BOUNDS.items()]
+    return "\n".join(["| family | quantity | at most | why |", "|---|---|---|---|", *rows])
+
+
+def bound_of(operation: str, quantity: str, args: Sequence[Array]) -> Bound:
+    """The row of the table for a quantity such as `u`, `Jx` or `dalpha`.
+
+    >>> str(bound_of("scale", "dalpha", ())), str(bound_of("tanh", "Jx", ()))
+    ('4 + log₂ n ULP of the condition', '4 ULP')
+    """
+    kind = "kinked" if operation in ("activation[relu]", "activation[leaky_relu]") else family(operation)
+    if kind == "cross-entropy" and quantity in ("Jx", "dx") and _one_hot(args[1]):
+        return BOUNDS[kind, f"{quantity} one-hot"]
+    return BOUNDS.get((kind, quantity)) or BOUNDS[kind, quantity[0]]
+
+
+def limit_of(operation: str, quantity: str, args: Sequence[Array]) -> float:
+    """That row's limit for arguments of these shapes."""
+    longest = max((size for a in args for size in a.shape), default=1)
+    return bound_of(operation, quantity, args).limit(longest, depth(operation))
+
+
+def depth(operation: str) -> int:
+    """How many layers an operation has.
+
+    >>> depth("backpropagation[tanh,identity]"), depth("dot")
+    (2, 1)
+    """
+    return {"two_layer_network": 2, "backpropagation": operation.count(",") + 1}.get(operation.partition("[")[0], 1)
+
+
+# ── What is asked ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Question:
+    """The truth of one quantity at a case, the units it is judged in, and how many of them are allowed."""
+
+    what: str
+    truth: Enclosures
+    scale: Array
+    limit: float
+    unit: str
+
+    def claim(self, actual: Any) -> Certified:
+        scale = np.nextafter(self.scale, np.inf)  # it was rounded to nearest, and at a jump the limit is just reached
+        return Certified(self.what, actual, self.truth, scale, self.limit, self.unit)
+
+
+def questions(operation: Operation, case: Case, kind: str, *, work: int = WORK) -> tuple[Question, ...]:
+    """What is asked of the "value" (one question), the "jacobian" or the "vjp" (one for each argument) at a case.
+
+    None at all of a case that is more `work` to certify, or whose intermediate results overflow.
+    """
+    name, args = operation.name, case.args
+    columns = 1 if kind == "value" else sum(a.size for a in args)
+    if not may_be_asked(operation, case, columns, work):
+        return ()
+    point = (case.delta, *args) if kind == "vjp" else args
+    truths, sizes = _TRUTHS[kind](name, *point), scale(name, kind, *point)
+    if kind == "value":
+        return (_question(operation, case, "u", "u", truths, sizes),)
+    letter, shown = ("J", "J_") if kind == "jacobian" else ("d", "d")
+    triples = zip(operation.arguments, truths, sizes, strict=True)
+    return tuple(_question(operation, case, shown + a, letter + a, truth, size) for a, truth, size in triples)
+
+
+_TRUTHS: Mapping[str, Callable[..., Any]] = {
+    "value": certified.value,
+    "jacobian": certified.jacobian,
+    "vjp": certified.vjp,
+}
+
+
+def _question(operation: Operation, case: Case, what: str, quantity: str, truth: Enclosures, size: Array) -> Question:
+    name, largest = operation.name, float(np.finfo(case.dtype).max)
+    if (family(name), quantity) == ("cross-entropy", "u") and (case.args[1] >= 0).all():
+        size = np.zeros(())  # nothing cancels
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.asarray(size) + _underflow(operation, case, quantity, largest)
+    size = np.where(size < largest, size, np.nan)  # the terms overflow: nothing can be asked
+    return Question(what, truth, size, limit_of(name, quantity, case.args), bound_of(name, quantity, case.args).unit)
+
+
+def _underflow(operation: Operation, case: Case, quantity: str, largest: float) -> Any:
+    """What multiplies a number that may be subnormal, times the smallest normal one: to its spacing it is known.
+
+    It changes the unit only where `h′`, a probability or its complement is below the smallest normal number. Infinite
+    where that number overflows. Sums and compositions carry it through their layers in `conditions.py`.
+    """
+    tiny = float(np.finfo(case.dtype).tiny)
+    delta, args = case.delta.astype(np.float64), case.args
+    match family(operation.name), quantity:
+        case "function", "dx":
+            series = certified.taylor(operation.name, args[0].tolist(), 2, dtype=case.dtype)
+            overflows = np.array([math.isinf(round_to(slope.mid(), case.dtype)) for _, slope in series], bool)
+            return np.where(overflows, np.inf, np.abs(delta) * tiny)
+        case "softmax", "dx":
+            return (delta.max() - delta.min()) * tiny
+        case "cross-entropy", "u":
+            return np.abs(args[1]).sum() * tiny
+        case "cross-entropy", "Jx" | "dx":
+            total = np.abs(args[1].astype(np.float64)).sum()
+            by = np.abs(delta) if quantity == "dx" else 1.0
+            return np.inf if total >= largest else by * max(1.0, total) * tiny
+        case "cross-entropy", "dy":
+            return np.where(np.isneginf(args[0]) & (delta == 0), np.inf, np.abs(delta) * tiny)
+    return 0.0
+
+
+def may_be_asked(operation: Operation, case: Case, columns: int, work: int = WORK) -> bool:
+    """Whether a case is small enough to certify, finite, and free of overflow in the slide's own intermediate results.
+
+    For sums and compositions that is: no product of the numbers of a few layers can overflow.
+    """
+    arrays = (*case.args, case.delta)
+    entries = sum(a.size for a in case.args)
+    masked = operation.name in certified.MASKABLE
+    finite = [np.isfinite(a) | (np.isneginf(a) & (masked and a is case.args[0])) for a in arrays]
+    if entries * columns > work or not all(ok.all() for ok in finite):
+        return False
+    if family(operation.name) in ("composition", "sum"):
+        most = float(np.finfo(case.dtype).max) ** (1 / (depth(operation.name) + 4))
+        return all((np.abs(a) <= most).all() for a in arrays)
+    return True
+
+
+def _one_hot(y: Array) -> bool:
+    return bool(np.count_nonzero(y) == 1 and y.max() == 1)
+
+
+# ── The laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def value_within_bound_of_truth(p: Point) -> Claims:
+    """The forward is within its bound of the certified value."""
+    if p.forward:
+        for question in questions(p.operation, p.case, "value"):
+            yield question.claim(p.forward(*p.args))
+
+
+def jacobian_within_bound_of_truth(p: Point) -> Claims:
+    """Every entry of each dense Jacobian is within its bound of the certified one, and `delta @ J` of the vjp."""
+    asked = questions(p.operation, p.case, "jacobian") if p.jacobian else ()
+    if p.jacobian and asked:
+        jacobians = p.jacobian(*p.args)
+        structured = any(hasattr(J, "todense") for J in jacobians)
+        pulled = questions(p.operation, p.case, "vjp") if structured else ()
+        for _, J, i in p.named("", jacobians):
+            dense = J.todense() if hasattr(J, "todense") else J
+            yield asked[i].claim(dense)
+            if pulled and hasattr(J, "todense") and np.isfinite(dense).all():  # else its share may be a number
+                yield _through_jacobian(pulled[i], p.case).claim(p.delta @ J)
+
+
+def _through_jacobian(question: Question, case: Case) -> Question:
+    """The vjp's question for `delta @ J`, whose entries may be subnormal: what they lost, times `delta`, is known."""
+    lost = float(np.abs(case.delta.astype(np.float64)).sum()) * float(np.finfo(case.dtype).tiny)
+    return replace(question, what=f"delta @ J for {question.what}", scale=question.scale + lost)
+
+
+def vjp_within_bound_of_truth(p: Point) -> Claims:
+    """Each cotangent is within its bound of the certified one."""
+    asked = questions(p.operation, p.case, "vjp") if p.vjp else ()
+    if p.vjp and asked:
+        for _, d, i in p.named("", p.vjp(p.delta, *p.args)):
+            yield asked[i].claim(d)
+
+
+TRUTH_LAWS: Mapping[str, Callable[[Point], Claims]] = {
+    law.__name__: law
+    for law in (value_within_bound_of_truth, jacobian_within_bound_of_truth, vjp_within_bound_of_truth)
+}
+
+
+def truth_point(operation: Operation, case: Case, implementation: Operation | None = None) -> Point:
+    """A point for these laws alone: JAX is not asked.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> case = Case("square", (np.array([3.0, 0.1]),), np.array([1.0, 1.0]), ())
+    >>> [claim.what for claim in vjp_within_bound_of_truth(truth_point(OPERATIONS["square"], case))]
+    ['dx']
+    """
+    using = implementation or operation
+    return Point(operation, using.forward, using.jacobian, using.vjp, case, None)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Every law on every operation of the reference: the main job."""

@@ -1,0 +1,233 @@
+"""The main job: every law on every operation, and sweeps where many cases are asked for, over all cores.
+
+The work is cut into tasks that depend on what is asked for and on nothing else, so that the same seed tries the same
+cases and finds the same worst errors, whoever does the work and in whatever order it is done.
+"""
+
+import difflib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+from backprop_reference import OPERATIONS
+
+from ..laws.chain_rule import CHAIN_LAWS
+from .findings import Failure, Outcome
+from .sweep import try_sweep
+from .trial import shrunk, try_chain_law, try_operation
+from .workers import done
+
+EVERY_LAW_ON = 100  # cases of an operation go through all laws; those above it are swept
+PART, PARTS = 2**15, 1024  # cases of a task of a sweep at least, such tasks of an operation at most
+
+
+@dataclass
+class Report:
+    """What `verify` found: the outcomes in slide order, and which tasks have none (after an interruption)."""
+
+    seed: int
+    examples: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [failure for outcome in self.outcomes for failure in outcome.failures]
+
+    @property
+    def cases(self) -> int:
+        return sum(outcome.cases for outcome in self.outcomes)
+
+    @property
+    def swept(self) -> int:
+        """How many of the cases were tried by sweeps."""
+        return sum(outcome.swept for outcome in self.outcomes)
+
+    @property
+    def claims(self) -> int:
+        return sum(tally.cases for outcome in self.outcomes for tally in outcome.tallies.values())
+
+    @property
+    def entries(self) -> int:
+        """How many numbers were compared; a run that compared none has shown nothing."""
+        return sum(tally.entries for outcome in self.outcomes for tally in outcome.tallies.values())
+
+    @property
+    def passed(self) -> bool:
+        checked = all(sum(tally.entries for tally in outcome.tallies.values()) for outcome in self.outcomes)
+        return bool(self.outcomes) and checked and not self.failures and not self.unfinished
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": "backprop-verify-1",
+            "passed": self.passed,
+            "seed": self.seed,
+            "examples": self.examples,
+            "seconds": round(self.seconds, 3),
+            "cases": self.cases,
+            "swept": self.swept,
+            "claims": self.claims,
+            "entries": self.entries,
+            "unfinished": self.unfinished,
+            "notes": self.notes,
+            "operations": [
+                {
+                    "operation": outcome.operation,
+                    "cases": outcome.cases,
+                    "swept": outcome.swept,
+                    "seconds": round(outcome.seconds, 3),
+                    "laws": [
+                        {"law": law, "quantity": what, **asdict(tally)}
+                        for (law, what), tally in outcome.tallies.items()
+                    ],
+                    "failures": [failure.to_dict() for failure in outcome.failures],
+                }
+                for outcome in self.outcomes
+            ],
+        }
+
+
+def tasks(operations: Sequence[str] | None = None) -> list[str]:
+    """What there is to verify: operations in slide order, then the laws of the chain rule; or some of them by name.
+
+    A family's name stands for all its members, as `activation` for `activation[tanh]` and the others.
+
+    >>> tasks(["softmax", "two_layer_network"])[:2]
+    ['softmax', 'two_layer_network[tanh]']
+    """
+    everything = [*OPERATIONS, *CHAIN_LAWS]
+    if operations is None:
+        return everything
+    for name in operations:
+        if not any(name in (task, task.partition("[")[0]) for task in everything):
+            raise LookupError(unknown(name, everything))
+    return [task for task in everything if task in operations or task.partition("[")[0] in operations]
+
+
+def operation_names(names: Sequence[str] | None = None) -> list[str]:
+    """The operations among `tasks`.
+
+    >>> operation_names(["add"])
+    ['add']
+    """
+    return [task for task in tasks(names) if task in OPERATIONS]
+
+
+def unknown(name: str, known: Sequence[str]) -> str:
+    """One line that says what is nearest to an unknown name.
+
+    >>> unknown("sofmax", ["softmax", "scale"])
+    "unknown operation 'sofmax'; did you mean 'softmax'? (`backprop list` shows all)"
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? (`backprop list` shows all)" if near else "`backprop list` shows all"
+    return f"unknown operation {name!r}; {hint}"
+
+
+class Task(NamedTuple):
+    """A piece of a run: `examples` cases of an operation by all laws (part 0), or of a sweep (part 1, 2, …)."""
+
+    name: str
+    part: int
+    examples: int
+    seed: int
+
+
+def cut(names: Sequence[str], examples: int, seed: int) -> list[Task]:
+    """The tasks of a run, in the order in which they are begun.
+
+    First all laws, the longest first, so that no core is left with a long one at the end: networks have the most
+    arguments. Then the sweeps, a part of each operation in turn, so that an interrupted run has seen all of them.
+
+    >>> [task[:3] for task in cut(["add", "several_paths"], 50_000, 0)]
+    [('several_paths', 0, 10), ('add', 0, 100), ('add', 1, 32768), ('add', 2, 17132)]
+    """
+    first = min(examples, EVERY_LAW_ON)
+    longest = sorted(names, key=lambda name: len(OPERATIONS[name].arguments) if name in OPERATIONS else 99)
+    every_law = [
+        Task(name, 0, first if name in OPERATIONS else max(first // 10, 1), seed) for name in reversed(longest)
+    ]
+    size = max(PART, -(-(examples - first) // PARTS))
+    sizes = [min(size, examples - start) for start in range(first, examples, size)]
+    sweeps = [
+        Task(name, part, count, seed)
+        for part, count in enumerate(sizes, start=1)
+        for name in names
+        if name in OPERATIONS
+    ]
+    return every_law + sweeps
+
+
+def try_task(task: Task) -> Outcome:
+    """One task of a run, in whatever process."""
+    name, part, examples, seed = task
+    if part:
+        return try_sweep(OPERATIONS[name], examples=examples, seed=seed, part=part)
+    if name in CHAIN_LAWS:
+        return try_chain_law(name, CHAIN_LAWS[name], examples=examples, seed=seed)
+    return try_operation(OPERATIONS[name], examples=examples, seed=seed)
+
+
+def verify(
+    operations: Sequence[str] | None = None,
+    *,
+    examples: int = 30,
+    seed: int = 0,
+    jobs: int | None = None,
+    executor: Executor | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> Report:
+    """Every law on every operation (or on those named), `examples` cases each: by all laws up to 100, then by sweeps.
+
+    The work goes to `jobs` processes (one per core, if not given), or to any `concurrent.futures.Executor`. The same
+    seed gives the same cases, whatever runs them. Ctrl-C ends the run with what was found so far.
+
+    >>> report = verify(["add"], examples=2000, jobs=1)
+    >>> report.passed, report.cases, report.swept
+    (True, 2000, 1900)
+    """
+    if examples < 1:
+        raise ValueError(f"examples must be at least 1, got {examples}: a run that checks nothing shows nothing")
+    names, started = tasks(operations), time.perf_counter()
+    work, report = cut(names, examples, seed), Report(seed, examples)
+    left = Counter(task.name for task in work)
+    by_laws: dict[str, Outcome] = {}
+    by_sweeps: dict[str, Outcome] = {}
+    workers = (jobs or os.cpu_count() or 1, executor, report.notes)
+    try:
+        with closing(done(try_task, work, *workers)) as results:
+            for task, outcome in results:
+                found = by_sweeps if task.part else by_laws
+                found[task.name] = found[task.name].merged(outcome) if task.name in found else outcome
+                left[task.name] -= 1
+                on_outcome(outcome)
+        _shrink(by_laws, by_sweeps, workers)
+    except KeyboardInterrupt:
+        report.notes.append("interrupted")
+    for name in names:
+        both = [found[name] for found in (by_laws, by_sweeps) if name in found]
+        if both:
+            report.outcomes.append(both[0].merged(both[-1]) if len(both) > 1 else both[0])
+    report.unfinished = [name for name in names if left[name]]
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _shrink(by_laws: dict[str, Outcome], by_sweeps: dict[str, Outcome], workers: Any) -> None:
+    """Shrinks what sweeps have found, where the laws have not found it themselves."""
+    for name, outcome in by_sweeps.items():
+        known = {failure.law for failure in by_laws[name].failures} if name in by_laws else set()
+        by_sweeps[name] = replace(outcome, failures=[f for f in outcome.failures if f.law not in known])
+    found = [failure for outcome in by_sweeps.values() for failure in outcome.failures]
+    with closing(done(shrunk, found, *workers)) as results:
+        for failure, smaller in results:
+            outcome = by_sweeps[failure.operation]
+            failures = [smaller if f is failure else f for f in outcome.failures]
+            by_sweeps[failure.operation] = replace(outcome, failures=failures)

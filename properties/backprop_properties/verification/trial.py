@@ -1,0 +1,179 @@
+"""Trying an implementation: every law on many cases, and the smallest case for each law that fails."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import Phase
+
+from backprop_oracle.autodiff import evaluated
+from backprop_reference import OPERATIONS, Operation
+
+from ..cases.hypothesis_shrink import run, smallest
+from ..cases.inputs import DOMAINS, Case, Sizes, cases, cores, into_domain, shape_pool
+from ..cases.regimes import REGIMES, family, regime_case
+from ..laws.chain_rule import CHAIN_LAWS
+from ..laws.claims import Measure, Violation, judge
+from ..laws.points import LARGEST_JACOBIAN
+from ..laws.table import Claims, Point, point
+from .findings import BATCH, EVERY_LAW, Failure, Outcome, Tally, failure_at
+
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+Laws = Mapping[str, Callable[[Point], Claims]]
+
+
+def sizes_of(operation: Operation, case: Case) -> dict[str, int]:
+    """The sizes of a case by letter.
+
+    >>> sizes_of(OPERATIONS["matvec"], Case("matvec", (np.ones((2, 3)), np.ones(3)), np.ones(2), ()))
+    {'d': 2, 'n': 3}
+    """
+    shapes = [a.shape for a in (*case.args, case.delta)]
+    return dict(
+        sorted(
+            pair for core, shape in zip(cores(operation), shapes, strict=True) for pair in zip(core, shape, strict=True)
+        )
+    )
+
+
+def violations(laws: Laws, p: Point) -> Iterator[tuple[str, str, Violation | Measure]]:
+    """Every claim of every law at a point: the law, the quantity, and its measure or its violation.
+
+    A law stops at its first violation; whatever the implementation raises is one.
+    """
+    for name, law in laws.items():
+        what = ""
+        try:
+            with np.errstate(all="ignore"):
+                for claim in law(p):
+                    what = claim.what
+                    yield name, what, judge(claim, p.case.dtype)
+        except Violation as violation:
+            yield name, violation.what, violation
+        except Exception as error:
+            yield name, what, Violation(what, f"{type(error).__name__}: {error}")
+
+
+def try_operation(
+    operation: Operation,
+    implementation: Operation | None = None,
+    *,
+    examples: int = 30,
+    seed: int = 0,
+    dtypes: Sequence[np.dtype[Any]] = FLOATS,
+    laws: Laws = EVERY_LAW,
+    pool: list[Sizes] | None = None,
+    domain: Mapping[str, str] | None = None,
+    shrink: bool = True,
+) -> Outcome:
+    """Try an implementation (the reference itself, if none is given) of an operation on `examples` cases.
+
+    >>> outcome = try_operation(OPERATIONS["add"], examples=5)
+    >>> outcome.failures, outcome.cases
+    ([], 5)
+    """
+    started = time.perf_counter()
+    implementation = implementation or operation
+    strategy = cases(operation, pool or shape_pool(operation, seed), tuple(dtypes), domain)
+    tallies: dict[tuple[str, str], Tally] = {}
+    failed: dict[str, Failure] = {}
+    count = 0
+
+    def look(case: Case) -> None:
+        nonlocal count
+        count += 1
+        sizes, dtype = sizes_of(operation, case), case.dtype.name
+        for law, what, found in violations(laws, point(operation, implementation, case)):
+            if isinstance(found, Violation):
+                failed.setdefault(law, failure_at(operation, law, found, case))
+                continue
+            tally = tallies.setdefault((law, what), Tally())
+            tally.add(found, sizes, dtype)
+
+    run(strategy, look, examples - examples // 2, seed, (Phase.generate,))
+    for case in _in_every_regime(operation, pool or shape_pool(operation, seed), dtypes, examples // 2, seed):
+        look(case)
+    if shrink:
+        for law, failure in failed.items():
+            failed[law] = shrunk(failure, implementation, laws, domain)
+    return Outcome(operation.name, count, tallies, list(failed.values()), time.perf_counter() - started)
+
+
+def _in_every_regime(
+    operation: Operation, pool: list[Sizes], dtypes: Sequence[np.dtype[Any]], count: int, seed: int
+) -> Iterator[Case]:
+    """Cases from every regime in turn. Hypothesis likes small changes to what it has just tried; this does not."""
+    random = np.random.default_rng([seed, *operation.name.encode()])
+    regimes = [regime for regime in REGIMES[family(operation.name)] if regime != "masks"]
+    for k in range(count):
+        dtype = np.dtype(dtypes[k // len(regimes) % len(dtypes)])
+        case = regime_case(operation, regimes[k % len(regimes)], dtype, random, pool[k % len(pool)])
+        args = tuple(into_domain(DOMAINS.get(operation.name, {}).get("x", ""), a) for a in case.args)
+        yield replace(case, args=args, tangents=tuple(random.integers(-2, 3, a.shape).astype(dtype) for a in args))
+
+
+def shrunk(
+    failure: Failure,
+    implementation: Operation | None = None,
+    laws: Laws = EVERY_LAW,
+    domain: Mapping[str, str] | None = None,
+) -> Failure:
+    """The same failure at the smallest case that Hypothesis finds in the time there is."""
+    if failure.case is None or failure.law == BATCH:
+        return failure
+    operation, law = OPERATIONS[failure.operation], {failure.law: laws[failure.law]}
+    using = implementation or operation
+
+    def found_at(p: Point) -> Violation | None:
+        return next((found for _, _, found in violations(law, p) if isinstance(found, Violation)), None)
+
+    narrow = {**DOMAINS.get(operation.name.partition("[")[0], {}), **(domain or {})}
+    case = smallest(operation, failure.case, lambda case: found_at(_sketch(operation, using, case)) is not None, narrow)
+    found = found_at(point(operation, using, case))
+    return failure_at(operation, failure.law, found, case) if found else failure
+
+
+def _sketch(operation: Operation, implementation: Operation, case: Case) -> Point:
+    """A point where NumPy runs JAX's programs: there is nothing to compile for a shape that is tried but once."""
+    small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
+    kinds = ["vjp", "jvp", "grad", *["jacobian"] * small]
+    said = evaluated(operation.name, case.delta, case.args, case.tangents, kinds=kinds, dtype=case.dtype)
+    return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
+
+
+def try_chain_law(name: str, law: Callable[[int], Claims], *, examples: int, seed: int = 0) -> Outcome:
+    """Try a law of the chain rule on compositions drawn from `examples` seeds."""
+    started = time.perf_counter()
+    tallies: dict[tuple[str, str], Tally] = {}
+    failed: dict[str, Failure] = {}
+    for k in range(seed * examples, (seed + 1) * examples):
+        try:
+            with np.errstate(all="ignore"):
+                for claim in law(k):
+                    tallies.setdefault((name, claim.what), Tally()).add(judge(claim, np.float64), {}, "float64")
+        except Violation as v:
+            numbers = (v.what, v.message, v.index, v.actual, v.expected, v.ulp, v.bound)
+            failed.setdefault(name, Failure(name, name, *numbers, case=None, seed=k))
+    return Outcome(name, examples, tallies, list(failed.values()), time.perf_counter() - started)
+
+
+def replay(operation: str, law: str, delta: Any, *args: Any, implementation: Operation | None = None) -> None:
+    """One law at one case: raises the `Violation`, or returns.
+
+    >>> replay("dot", "vjp_equals_jax_vjp", 1.0, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    """
+    row = OPERATIONS[operation]
+    arrays = tuple(np.asarray(a) for a in args)
+    case = Case(operation, arrays, np.asarray(delta, arrays[0].dtype), tuple(np.ones_like(a) for a in arrays))
+    for _, _, found in violations({law: EVERY_LAW[law]}, point(row, implementation or row, case)):
+        if isinstance(found, Violation):
+            raise found
+
+
+def replay_chain_law(name: str, seed: int) -> None:
+    """A law of the chain rule on the composition that `seed` draws: raises the `Violation`, or returns."""
+    for claim in CHAIN_LAWS[name](seed):
+        judge(claim, np.float64)

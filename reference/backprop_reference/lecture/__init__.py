@@ -1,0 +1,1 @@
+"""The lecture's operations, to be read beside its slides."""

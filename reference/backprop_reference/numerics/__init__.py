@@ -1,0 +1,1 @@
+"""How the last digits are kept: sums, products, the softmax, large arrays."""

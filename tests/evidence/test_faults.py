@@ -1,0 +1,178 @@
+"""Every planted fault is rejected by the law that should reject it, every right neighbour is accepted by all laws, and
+operations, definitions, domains, derivations and laws have the same names everywhere.
+"""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backprop_oracle import certified
+from backprop_oracle.definitions import definition
+from backprop_properties import check
+from backprop_properties.cases.inputs import DOMAINS, cores
+from backprop_properties.cases.plan import TWISTS, twisted
+from backprop_properties.cases.regimes import REGIMES, family, regime_case
+from backprop_properties.evidence.faults import ASKS, CAUSES, FAULTS, KINDS, MORE, NEIGHBOURS, implementation
+from backprop_properties.laws.claims import Violation
+from backprop_properties.laws.table import LAWS, point
+from backprop_properties.verification.trial import violations
+from backprop_reference import OPERATIONS
+from backprop_reference.derivations import DERIVATIONS
+
+SIZES = {"n": 3, "d": 4, "k": 2, "m0": 3, "m1": 2, "m2": 4, "m3": 5}  # few shapes, since JAX compiles for each
+EXAMPLES, ENOUGH = 60, 20
+LAW_OF = {"batch": "batch_equals_the_loop", "mask": "masks_count_for_nothing"}
+
+
+def drawn(operation, dtype, count, sizes=()):
+    """Cases from every regime in turn, of one shape; every fifth of size 1 throughout, if no sizes are asked for."""
+    random = np.random.default_rng(0)
+    regimes = [regime for regime in REGIMES[family(operation.name)] if regime != "masks"]
+    letters = sorted({letter for core in cores(operation) for letter in core})
+    shape = {letter: SIZES[letter] for letter in letters} | dict(sizes)
+    for k in range(count):
+        ones = dict.fromkeys(letters, 1)
+        case = regime_case(operation, regimes[k % len(regimes)], np.dtype(dtype), random,
+                           ones if k % 5 == 4 and not sizes else shape)  # fmt: skip
+        case = twisted(case, TWISTS.get(k % 12, ""), k)
+        yield replace(case, tangents=tuple(random.integers(-2, 3, a.shape).astype(a.dtype) for a in case.args))
+
+
+def violation(row, laws, dtype, count, sizes=()):
+    """The first violation of one of `laws` by an implementation, with the law's name, or None."""
+    operation = OPERATIONS[row.operation]
+    for case in drawn(operation, dtype, count, sizes):
+        for law, _, found in violations(laws, point(operation, implementation(row), case)):
+            if isinstance(found, Violation):
+                return law, found
+    return None
+
+
+def each(table):
+    """The rows of a table, each by its name."""
+    return [pytest.param(row, id=row.name) for row in table]
+
+
+@pytest.mark.parametrize("fault", each(FAULTS))
+def test_fault_is_rejected(fault):
+    for dtype in fault.dtypes:
+        found = violation(fault, {fault.law: LAWS[fault.law]}, dtype, EXAMPLES, fault.sizes)
+        assert found, f"{fault.law} accepts {fault.name} in {dtype}"
+        assert not crashed(found[1]), f"{fault.name} is not wrong but broken: {found[1]}"
+
+
+def crashed(violation):
+    return re.match(r"\w+Error: ", violation.message)
+
+
+@pytest.mark.parametrize("neighbour", each(row for row in NEIGHBOURS if row not in MORE))
+def test_neighbour_is_accepted(neighbour):
+    unpromised = {LAW_OF[what] for what in neighbour.unpromised}
+    laws = {name: law for name, law in LAWS.items() if name not in unpromised}
+    for dtype in neighbour.dtypes:
+        found = violation(neighbour, laws, dtype, ENOUGH)
+        assert not found, f"{found[0]} rejects {neighbour.name} in {dtype}: {found[1]}"
+
+
+@pytest.mark.parametrize("neighbour", each(MORE))
+def test_neighbour_passes_check(neighbour):
+    functions = {"forward": neighbour.forward, "vjp": neighbour.vjp, "jacobian": neighbour.jacobian}
+    batch = "batch" not in neighbour.unpromised
+    report = check(neighbour.operation, **functions, dtypes=neighbour.dtypes, batch=batch)
+    assert report.passed, report
+
+
+# ── The tables ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def family_of(operation):
+    return operation.partition("[")[0]
+
+
+def test_there_are_as_many_as_promised():
+    assert len(FAULTS) >= 120
+    assert len(NEIGHBOURS) >= 40
+
+
+@pytest.mark.parametrize("table", [FAULTS, NEIGHBOURS], ids=["faults", "neighbours"])
+def test_names_are_unique(table):
+    assert len({row.name for row in table}) == len(table)
+
+
+@pytest.mark.parametrize("table", [FAULTS, NEIGHBOURS], ids=["faults", "neighbours"])
+def test_every_operation_has_its_rows(table):
+    assert {row.operation for row in table} <= set(OPERATIONS)
+    assert {family_of(row.operation) for row in table} == set(map(family_of, OPERATIONS))
+
+
+def test_every_operation_has_a_fault():
+    assert {fault.operation for fault in FAULTS} == set(OPERATIONS)
+
+
+def test_every_law_kind_and_cause_has_a_fault():
+    assert {fault.law for fault in FAULTS} == set(LAWS)
+    assert {fault.kind for fault in FAULTS} == set(KINDS)
+    assert {fault.cause for fault in FAULTS} == set(CAUSES)
+    assert {fault.asks for fault in FAULTS} == {"", *ASKS}
+
+
+@pytest.mark.parametrize("row", [*FAULTS, *NEIGHBOURS], ids=lambda row: row.name)
+def test_a_row_has_functions_and_sizes_of_its_operation(row):
+    assert row.forward or row.jacobian or row.vjp
+    letters = {letter for core in cores(OPERATIONS[row.operation]) for letter in core}
+    assert set(getattr(row, "sizes", {})) <= letters
+
+
+def test_definitions_and_certified_definitions_are_those_of_the_operations():
+    assert all(certified.definition(name)[0] == row.signature for name, row in OPERATIONS.items())
+    assert all(callable(definition(name)) for name in OPERATIONS)
+
+
+def test_domains_and_derivations_are_those_of_operations():
+    assert set(DOMAINS) <= set(map(family_of, OPERATIONS))
+    assert set(DERIVATIONS) <= set(OPERATIONS)
+    assert all(set(domain) <= arguments_of(family) for family, domain in DOMAINS.items())
+
+
+def arguments_of(family):
+    return {argument for name, row in OPERATIONS.items() if family_of(name) == family for argument in row.arguments}
+
+
+# ── A wrong derivation ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def without_a_path(*args):
+    return {"x": DERIVATIONS["softmax"](*args)["x"][:1]}
+
+
+def with_a_factor_at_another_place(*args):
+    first, (by_h, by_g, *rest) = DERIVATIONS["softmax"](*args)["x"]
+    return {"x": [first, [by_h, replace(by_g, inputs=(2 * by_g.inputs[0],)), *rest]]}
+
+
+def with_the_slides_lost_sign(*args):
+    (path,) = DERIVATIONS["softmax_cross_entropy"](*args)["x"]
+    return {"x": [path[1:]]}
+
+
+@pytest.mark.parametrize(
+    ("operation", "wrong"),
+    [
+        ("softmax", without_a_path),
+        ("softmax", with_a_factor_at_another_place),
+        ("softmax_cross_entropy", with_the_slides_lost_sign),
+    ],
+)
+def test_a_wrong_derivation_is_rejected(monkeypatch, operation, wrong):
+    monkeypatch.setattr("backprop_properties.laws.table.DERIVATIONS", {operation: wrong})
+    law, row = "factors_equal_jax_and_multiply_to_the_jacobian", OPERATIONS[operation]
+    found = [
+        found
+        for case in drawn(row, "float64", 10)
+        for _, _, found in violations({law: LAWS[law]}, point(row, row, case))
+        if isinstance(found, Violation)
+    ]
+    assert found
+    assert not any(map(crashed, found)), found[0].message
