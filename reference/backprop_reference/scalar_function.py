@@ -18,7 +18,8 @@ class ScalarFunction:
 
     `h` and `derivative` take a float32 or float64 array and return one of the same shape; the result gets the dtype of
     the argument. A number gives a number, integers become float64. `.h` and `.dh` are the two without the checks, for
-    arrays that are float32 or float64 already.
+    arrays that are float32 or float64 already. What it does not say of itself: it takes all numbers, has no kink, and
+    is called with whole arrays only.
 
     >>> cube = ScalarFunction("cube", h=lambda x: x**3, derivative=lambda x: 3 * x**2)
     >>> cube
@@ -38,13 +39,25 @@ class ScalarFunction:
     name: str
     _h: Formula
     _derivative: Formula
+    domain: str  # which numbers it takes: "positive", "non-zero", or "" for all
+    kinked: bool  # of two pieces, at whose joint frameworks take either's slope, or half of both
+    factored: bool  # `h(x) = x f(x)`: near a zero of h′ the sum `f + x f′` cancels, and its terms are the unit
     divisible: bool  # may be asked for parts of an array, and from several threads: most of this package's own
 
-    def __init__(self, name: str, h: Formula, derivative: Formula) -> None:
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "_h", h)
-        object.__setattr__(self, "_derivative", derivative)
-        object.__setattr__(self, "divisible", False)
+    def __init__(
+        self,
+        name: str,
+        h: Formula,
+        derivative: Formula,
+        *,
+        domain: str = "",
+        kinked: bool = False,
+        factored: bool = False,
+        divisible: bool = False,
+    ) -> None:
+        facts = {"domain": domain, "kinked": kinked, "factored": factored, "divisible": divisible}
+        for field, value in {"name": name, "_h": h, "_derivative": derivative, **facts}.items():
+            object.__setattr__(self, field, value)
 
     def __repr__(self) -> str:
         return f"ScalarFunction({self.name!r})"
@@ -75,14 +88,12 @@ def scalar_function(h: object, operation: str) -> ScalarFunction:
     return h
 
 
-def built_in(name: str, h: Formula, derivative: Formula) -> ScalarFunction:
+def built_in(name: str, h: Formula, derivative: Formula, **facts: Any) -> ScalarFunction:
     """One of this package's own: its formulas are given an axis at least, and trusted.
 
     They return the argument itself, or a new array of its shape, which may be float64 for float32.
     """
-    function = ScalarFunction(name, h, derivative)
-    object.__setattr__(function, "divisible", True)
-    return function
+    return ScalarFunction(name, h, derivative, divisible=True, **facts)
 
 
 def value(h: ScalarFunction, x: Array) -> Array:

@@ -1,8 +1,8 @@
 """The public border: which numbers and shapes an operation takes, and one clear line when they do not fit.
 
 A `Signature` stands beside each operation: NumPy's gufunc signature in the slides' letters. Data (`x`, `y`, `alpha`)
-and the cotangent `delta` may carry leading batch axes, the same on all of them; parameters (`W…`, `b…`, `w`) never
-do. Behind the border arrays are C-contiguous and of one dtype, so a result never depends on a memory layout.
+and the cotangent `delta` may carry leading batch axes, the same on all of them; parameters never do. Behind the
+border arrays are C-contiguous and of one dtype, so a result never depends on a memory layout.
 """
 
 import re
@@ -54,23 +54,24 @@ def rows(a: Array) -> Array:
 class Signature:
     """The names, letters and shapes of one operation.
 
-    `positive` names the letters that must not be 0, as the `n` of softmax.
+    `parameters` names the arguments that take no batch axes, `positive` the letters that must not be 0.
 
-    >>> affine = Signature("affine", "W x b", "(d,n),(n),(d)->(d)")
+    >>> affine = Signature("affine", "W x b", "(d,n),(n),(d)->(d)", parameters="W b")
     >>> W, x, b = affine.batched([[1, 2]], [3, 4], [5])
     >>> affine.batched([[1, 2]], [3, 4, 5], [5])
     Traceback (most recent call last):
     ValueError: affine: x must have shape (n) with n = 2 as in W, got (3)
     """
 
-    def __init__(self, operation: str, names: str, text: str, positive: str = "") -> None:
+    def __init__(self, operation: str, names: str, text: str, *, parameters: str = "", positive: str = "") -> None:
         self.operation = operation
         self.arguments = tuple(names.split())
         self.text = text
         *self.inputs, self.output = [tuple(re.findall(r"\w+", core)) for core in re.findall(r"\(([^)]*)\)", text)]
-        self.positive = positive.split()
-        self._forward = _plan(self.arguments, self.inputs)
-        self._backward = _plan((*self.arguments, "delta"), [*self.inputs, self.output])
+        self.parameters, self.positive = tuple(parameters.split()), tuple(positive.split())
+        own = [name in self.parameters for name in self.arguments]
+        self._forward = _plan(own, self.inputs)
+        self._backward = _plan([*own, False], [*self.inputs, self.output])
 
     def __repr__(self) -> str:
         return f"Signature({self.operation!r}, {' '.join(self.arguments)!r}, {self.text!r})"
@@ -154,9 +155,9 @@ class Signature:
             for letter, size in zip(core, a.shape[max(axes, 0) :], strict=False):
                 if axes < 0 or sizes.setdefault(letter, (size, name))[0] != size:
                     raise ValueError(self._misfit(name, core, a.shape, sizes))
-            if axes < 0 or (axes > 0 and (not batches or name[0] in "Wbw")):
+            if axes < 0 or (axes > 0 and (not batches or name in self.parameters)):
                 raise ValueError(self._misfit(name, core, a.shape, sizes))
-            if batches and name[0] not in "Wbw":
+            if batches and name not in self.parameters:
                 batch = batch or (a.shape[:axes], name)
                 if a.shape[:axes] != batch[0]:
                     raise ValueError(
@@ -181,8 +182,8 @@ class Signature:
         )
 
 
-def _plan(names: tuple[str, ...], cores: list[tuple[str, ...]]) -> list[Core]:
-    arguments = [(name[0] in "Wbw", core) for name, core in zip(names, cores, strict=True)]
+def _plan(parameters: list[bool], cores: list[tuple[str, ...]]) -> list[Core]:
+    arguments = list(zip(parameters, cores, strict=True))
     firsts = [arguments.index(argument) for argument in arguments]
     return [(i, first if first < i else None, *arguments[i]) for i, first in enumerate(firsts)]
 

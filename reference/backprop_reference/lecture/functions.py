@@ -85,8 +85,8 @@ def _minus_one(x: Array) -> Any:
 
 
 exp = built_in("exp", np.exp, np.exp)
-log = built_in("log", _log, np.reciprocal)
-reciprocal = built_in("reciprocal", np.reciprocal, _reciprocal_derivative)
+log = built_in("log", _log, np.reciprocal, domain="positive")
+reciprocal = built_in("reciprocal", np.reciprocal, _reciprocal_derivative, domain="non-zero")
 negate = built_in("negate", np.negative, _minus_one)
 square = built_in("square", np.square, _twice)
 identity = built_in("identity", _same, _one)
@@ -162,9 +162,9 @@ def _softplus_derivative(x: Array) -> Any:
     return _sigmoid(double(x))
 
 
-relu = ScalarFunction("relu", _relu, _relu_derivative)
-leaky_relu = built_in("leaky_relu", _leaky_relu, _leaky_relu_derivative)
-elu = built_in("elu", _elu, _elu_derivative)
+relu = ScalarFunction("relu", _relu, _relu_derivative, kinked=True)
+leaky_relu = built_in("leaky_relu", _leaky_relu, _leaky_relu_derivative, kinked=True)
+elu = built_in("elu", _elu, _elu_derivative, kinked=True)
 softplus = built_in("softplus", _softplus, _softplus_derivative)
 
 
@@ -227,9 +227,9 @@ def _gelu_tanh_derivative(x: Array) -> Any:
     return (1 + x * gelu_cubic_slope(x) + grown) / (e + (2 + grown - e * rest)) * f  # as in _gelu_tanh
 
 
-silu = built_in("silu", _silu, _silu_derivative)
-gelu = built_in("gelu", _gelu, _gelu_derivative)
-gelu_tanh = built_in("gelu_tanh", _gelu_tanh, _gelu_tanh_derivative)
+silu = built_in("silu", _silu, _silu_derivative, factored=True)
+gelu = built_in("gelu", _gelu, _gelu_derivative, factored=True)
+gelu_tanh = built_in("gelu_tanh", _gelu_tanh, _gelu_tanh_derivative, factored=True)
 
 
 # ---- all of them, by name -------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def squared_error_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Arr
 
 # ── Linear regression: L = (wᵀx − y)² ───────────────────────────────────────────────────────────────────────────────
 
-LINEAR_REGRESSION = Signature("linear_regression", "w x y", "(n),(n),()->()")
+LINEAR_REGRESSION = Signature("linear_regression", "w x y", "(n),(n),()->()", parameters="w")
 
 
 def linear_regression(w: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
@@ -192,11 +192,17 @@ CROSS_ENTROPY = Operation(
     softmax_cross_entropy,
     softmax_cross_entropy_jacobian,
     softmax_cross_entropy_vjp,
+    positive=SOFTMAX_CROSS_ENTROPY.positive,
+    domain={"y": "target"},
+    masks=("x",),
+    promise="cross-entropy",
 )
 
 # ── Logistic regression: L = L_SCE(W x + b, y) ──────────────────────────────────────────────────────────────────────
 
-LOGISTIC_REGRESSION = Signature("logistic_regression", "W x b y", "(d,n),(n),(d),(d)->()", positive="d")
+LOGISTIC_REGRESSION = Signature(
+    "logistic_regression", "W x b y", "(d,n),(n),(d),(d)->()", parameters="W b", positive="d"
+)
 
 
 def logistic_regression(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) -> Array:

@@ -10,7 +10,7 @@ from ..signature import Array, Signature
 
 # ── Matrix–vector product: u = W x ──────────────────────────────────────────────────────────────────────────────────
 
-MATVEC = Signature("matvec", "W x", "(d,n),(n)->(d)")
+MATVEC = Signature("matvec", "W x", "(d,n),(n)->(d)", parameters="W")
 
 
 def matvec(W: ArrayLike, x: ArrayLike) -> Array:
@@ -52,7 +52,7 @@ def matvec_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike) -> tuple[Array, Arr
 
 # ── Affine map: u = W x + b ─────────────────────────────────────────────────────────────────────────────────────────
 
-AFFINE = Signature("affine", "W x b", "(d,n),(n),(d)->(d)")
+AFFINE = Signature("affine", "W x b", "(d,n),(n),(d)->(d)", parameters="W b")
 
 
 def affine(W: ArrayLike, x: ArrayLike, b: ArrayLike) -> Array:
@@ -92,7 +92,7 @@ def affine_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tu
 
 # ── Activation: u = h(W x + b) ──────────────────────────────────────────────────────────────────────────────────────
 
-ACTIVATION = Signature("activation", "W x b", "(d,n),(n),(d)->(d)")
+ACTIVATION = Signature("activation", "W x b", "(d,n),(n),(d)->(d)", parameters="W b")
 
 
 def activation(h: ScalarFunction, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> Array:

@@ -21,7 +21,9 @@ from .losses import CROSS_ENTROPY
 
 # ── Two-layer network: h¹ = g(W¹x + b¹), h² = W²h¹ + b², L = L_SCE(h², y) ───────────────────────────────────────────
 
-TWO_LAYER_NETWORK = Signature("two_layer_network", "W1 b1 W2 b2 x y", "(k,n),(k),(d,k),(d),(n),(d)->()", positive="d")
+TWO_LAYER_NETWORK = Signature(
+    "two_layer_network", "W1 b1 W2 b2 x y", "(k,n),(k),(d,k),(d),(n),(d)->()", parameters="W1 b1 W2 b2", positive="d"
+)
 
 
 def two_layer_network(
@@ -105,11 +107,17 @@ class Gradients(NamedTuple):
 
 
 @cache
-def network_signature(depth: int) -> Signature:
+def network_signature(depth: int, positive: str = "") -> Signature:
     """`(m1,m0),(m1),…,(mK,mK₋₁),(mK),(m0),(mK)->()`, for `W1 b1 … WK bK x y`."""
     names = " ".join(f"W{i} b{i}" for i in range(1, depth + 1))
     shapes = "".join(f"(m{i},m{i - 1}),(m{i})," for i in range(1, depth + 1))
-    return Signature("backpropagation", f"{names} x y", f"{shapes}(m0),(m{depth})->()")
+    text = f"{shapes}(m0),(m{depth})->()"
+    return Signature("backpropagation", f"{names} x y", text, parameters=names, positive=positive)
+
+
+def cross_entropy_network_signature(depth: int) -> Signature:
+    """The same where a cross-entropy follows, whose softmax needs a class."""
+    return network_signature(depth, f"m{depth}")
 
 
 @np.errstate(under="ignore")
@@ -212,19 +220,19 @@ def deep_network(functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> 
     >>> float(deep_network([tanh, identity], [[1.0]], [0.0], [[1.0], [1.0]], [0.0, 0.0], [3.0], [1.0, 0.0]))
     0.6931471805599453
     """
-    *parameters, x, y = network_signature(len(functions)).batched(*arguments)
+    *parameters, x, y = cross_entropy_network_signature(len(functions)).batched(*arguments)
     return cross_entropy(_forward(functions, parameters, x)[1][-1], y)
 
 
 def deep_network_jacobian(functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> tuple[Row, ...]:
     """`1×mᵢ×mᵢ₋₁` for each `Wⁱ`, `1×mᵢ` for each `bⁱ`, `1×m₀` for `x`, `1×mᴷ` for `y`."""
-    arrays = network_signature(len(functions)).single(*arguments)
+    arrays = cross_entropy_network_signature(len(functions)).single(*arguments)
     return tuple(Row(gradient) for gradient in deep_network_vjp(arrays[-1].dtype.type(1), functions, *arrays))
 
 
 def deep_network_vjp(delta: ArrayLike, functions: Sequence[ScalarFunction], *arguments: ArrayLike) -> tuple[Array, ...]:
     """Algorithm 1 from `δ ← delta ∂L_SCE/∂hᴷ`; one cotangent per argument, in their order."""
-    delta, *parameters, x, y = network_signature(len(functions)).pulled_back(delta, *arguments)
+    delta, *parameters, x, y = cross_entropy_network_signature(len(functions)).pulled_back(delta, *arguments)
     z, h = _forward(functions, parameters, x)
     delta, dy = cross_entropy_vjp(delta, h[-1], y)
     gradients, dx = _backward(delta, functions, parameters, z, h)
