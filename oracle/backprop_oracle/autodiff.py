@@ -6,7 +6,7 @@ float64's digits. Beside each answer stands the bound on what rounding may have 
 dtype that is judged (see `rounding`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -14,10 +14,12 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
-from .definitions import definition, has_usual
-from .rounding import Precision, Program, traced
+from backprop_reference import Operation
+
+from .definitions import definition, multiplied_out, row_of, usual
+from .program import Program, letters, traced
+from .rounding import Answer, Precision, bounded
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_enable_x64", True)
@@ -25,11 +27,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-class Answer(NamedTuple):
-    """An expected array, and how far from it an honest evaluation may be, entry by entry."""
-
-    value: NDArray[np.float64]
-    bound: NDArray[np.float64]
+Cores = tuple[tuple[str, ...], ...]
+Asked = str | Operation | Callable[..., Any]  # a row of the reference's table, its name, or a function of jax.numpy
 
 
 class Answers(NamedTuple):
@@ -43,7 +42,7 @@ class Answers(NamedTuple):
 
 
 def answers(
-    name: str,
+    operation: Asked,
     delta: Any,
     args: Sequence[Any],
     tangents: Sequence[Any] | None = None,
@@ -62,8 +61,8 @@ def answers(
     delta, *point = [np.asarray(a, np.float64) for a in (delta, *args, *tangents)]
     point = tuple(point[: len(args)]), tuple(point[len(args) :])
     kinds = ("vjp", "jvp", "grad", "jacobian") if jacobian else ("vjp", "jvp", "grad")
-    bounds = evaluated(name, delta, *point, kinds=kinds, dtype=dtype)
-    said = Answers(*_compiled(name, len(args), jacobian)(delta, *point))
+    bounds = evaluated(operation, delta, *point, kinds=kinds, dtype=dtype)
+    said = Answers(*_compiled(definition(operation), len(args), jacobian)(delta, *point))
     return jax.tree.map(
         lambda value, bound: Answer(np.asarray(value), bound), said, jax.tree.map(_bound, bounds, is_leaf=_is_answer)
     )
@@ -78,7 +77,7 @@ def _bound(answer: Answer) -> Any:
 
 
 def evaluated(
-    name: str,
+    operation: Asked,
     delta: Any,
     args: Sequence[Any],
     tangents: Sequence[Any] = (),
@@ -92,7 +91,7 @@ def evaluated(
     """The same by NumPy, as far as `kinds` asks for it; with `batched`, of many points along the first axes.
 
     `careful` widens the bounds to what any careful framework keeps to: they hold for its usual formulas, too
-    (`definitions.USUAL`), and a subnormal argument may be taken for 0. `either` takes either slope at a kink for right.
+    (`definitions.usual`), and a subnormal argument may be taken for 0. `either` takes either slope at a kink for right.
 
     >>> said = evaluated("square", np.ones((2, 1)), [np.array([[3.0], [4.0]])], batched=True)
     >>> said.vjp[0].value.tolist()
@@ -107,21 +106,32 @@ def evaluated(
     )
     delta, args, tangents = jax.tree.map(lambda a: np.asarray(a, np.float64), (delta, list(args), list(tangents)))
     flushed = precision.tiny if careful else own.smallest_normal
-    ask = partial(_evaluated, name, delta, args, tangents, kinds, precision, flushed, batched)
-    if not (careful and has_usual(name)):
-        return ask(usual=False)
-    found = jax.tree.map(_either, ask(usual=False), ask(usual=True), is_leaf=_is_answer)
-    return _multiplied_out(name, delta, args, found, precision.eps) if name in _TERMS else found
+    cores = None if callable(operation) else row_of(operation).cores
+    ask = partial(_evaluated, cores, delta, args, tangents, precision, flushed, batched)
+    found = ask(definition(operation), kinds)
+    products = [kind for kind in kinds if kind in ("vjp", "grad")]
+    others = [(f, kinds) for f in usual(operation)] + [(f, products) for f in multiplied_out(operation)]
+    for f, some in others if careful else ():
+        also = ask(f, some)
+        found = found._replace(
+            forward=_either(found.forward, also.forward) if some is kinds else found.forward,
+            **{
+                kind: jax.tree.map(_either, getattr(found, kind), getattr(also, kind), is_leaf=_is_answer)
+                for kind in some
+            },
+        )
+    return found
 
 
-def evaluated_at(name: str, points: Sequence[tuple[Any, Sequence[Any]]], **how: Any) -> list[Answers]:
+def evaluated_at(operation: Asked, points: Sequence[tuple[Any, Sequence[Any]]], **how: Any) -> list[Answers]:
     """What `evaluated` says of several points of one shape, `(delta, args)` each, by one run of the program.
 
-    >>> [said.forward.value.tolist() for said in evaluated_at("square", [(1.0, [3.0]), (1.0, [4.0])])]
-    [9.0, 16.0]
+    >>> one, points = np.ones(1), [np.array([3.0]), np.array([4.0])]
+    >>> [said.forward.value.tolist() for said in evaluated_at("square", [(one, [x]) for x in points])]
+    [[9.0], [16.0]]
     """
     delta, *args = (np.stack(arrays) for arrays in zip(*((delta, *args) for delta, args in points), strict=True))
-    said = evaluated(name, delta, args, batched=True, **how)
+    said = evaluated(operation, delta, args, batched=True, **how)
     return [jax.tree.map(partial(_kth, k), said, is_leaf=_is_answer) for k in range(len(points))]
 
 
@@ -136,55 +146,21 @@ def _either(a: Answer, b: Answer) -> Answer:
     return Answer(a.value, np.where(np.isnan(apart), np.inf, np.maximum(a.bound, apart)))
 
 
-def _multiplied_out(name: str, delta: Any, args: Sequence[Any], said: Answers, eps: float) -> Answers:
-    """The same, for a vjp by `x` that may be `δ @ J` with the slides' dense Jacobian: a sum of `n` terms."""
-
-    def wider(delta: Any, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            rounding = (1 + args[0].shape[-1] / 2) * eps * _TERMS[name](delta, *args)
-        return (Answer(answers[0].value, answers[0].bound + rounding), *answers[1:]) if answers else ()
-
-    return said._replace(vjp=wider(delta, said.vjp), grad=wider(np.ones_like(delta), said.grad))
-
-
-def _probabilities(x: Any) -> Any:
-    f = np.exp(x - x.max(-1, keepdims=True))
-    return f / f.sum(-1, keepdims=True)
-
-
-def _terms_of_softmax(delta: Any, x: Any) -> Any:
-    s = _probabilities(x)
-    return s * (np.abs(delta) + (s * np.abs(delta)).sum(-1, keepdims=True))
-
-
-def _terms_of_cross_entropy(delta: Any, x: Any, y: Any) -> Any:
-    return np.abs(delta)[..., None] * (np.abs(y) + np.abs(y).sum(-1, keepdims=True) * _probabilities(x))
-
-
-_TERMS: Mapping[str, Callable[..., Any]] = {  # Σ_j |δ_j J_ji|, to a factor below 2
-    "softmax": _terms_of_softmax,
-    "softmax_cross_entropy": _terms_of_cross_entropy,
-}
-
-
 def _evaluated(
-    name: str,
+    cores: Cores | None,
     delta: Any,
     args: Sequence[Any],
     tangents: Sequence[Any],
-    kinds: Sequence[str],
     precision: Precision,
     flushed: float,
     batched: bool,
-    *,
-    usual: bool,
+    f: Callable[..., Any],
+    kinds: Sequence[str],
 ) -> Answers:
-    shapes = tuple(a.shape for a in args)
-
     def run(kind: str, *point: Any) -> Any:
-        program = _traced(name, usual, kind, delta.shape, shapes, batched)
+        program = program_of(f, cores, kind, (delta, *args), batched)
         errors = [np.where((a != 0) & (np.abs(a) < flushed), flushed, 0.0) for a in point]
-        value, derivatives = jax.tree.map(Answer, *program(precision, point, errors))
+        value, derivatives = bounded(program, precision, point, errors)
         lost = ~np.isfinite(value.bound)  # where the forward overflows, nothing is claimed of its derivatives
         if lost.any():
             lost = lost.any(tuple(range(1, lost.ndim))) if batched else lost.any()
@@ -210,20 +186,46 @@ def _unclaimed(lost: Any, answer: Answer) -> Answer:
 # ── Programs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lru_cache(maxsize=4096)
-def _traced(
-    name: str, usual: bool, kind: str, delta: tuple[int, ...], args: tuple[tuple[int, ...], ...], batched: bool
+def program_of(
+    f: Callable[..., Any], cores: Cores | None, kind: str, point: Sequence[Any], batched: bool = False
 ) -> Program:
-    """What JAX derives for these shapes: the value, and the vjp, the jvp or the Jacobian."""
-    f, every = definition(name, usual=usual), tuple(range(len(args)))
+    """The "value", or with it what JAX derives: the "vjp", the "jvp" or the "jacobian", at a cotangent and arguments.
+
+    With the core shapes of the arguments and the output in letters, one trace serves all sizes.
+    """
+    shapes = [np.shape(a) for a in point]
+    if cores is None:
+        return _traced(f, kind, tuple(shapes), batched)
+    named = tuple(("batch",) * batched + core for core in (cores[-1], *cores[:-1]))
+    sizes = {
+        name: size for core, shape in zip(named, shapes, strict=True) for name, size in zip(core, shape, strict=True)
+    }
+    return _with_numbers(f, kind, named, batched, tuple(sizes.items()))
+
+
+@lru_cache(maxsize=4096)
+def _with_numbers(
+    f: Callable[..., Any], kind: str, named: Cores, batched: bool, sizes: tuple[tuple[str, int], ...]
+) -> Program:
+    return _traced(f, kind, named, batched).at(dict(sizes))
+
+
+@lru_cache(maxsize=1024)
+def _traced(f: Callable[..., Any], kind: str, shapes: tuple[tuple[Any, ...], ...], batched: bool) -> Program:
+    """The program for a cotangent and arguments of these shapes, in numbers or in letters."""
+    names = {name for shape in shapes for name in shape if isinstance(name, str)}
+    sizes = letters(" ".join(sorted(names)))
+    cotangent, *arguments = (tuple(sizes.get(n, n) for n in shape) for shape in shapes)
+    count, every = len(arguments), tuple(range(len(arguments)))
     kinds: dict[str, Callable[..., Any]] = {
+        "value": f,
         "vjp": lambda delta, *args: _with_pull_back(f, delta, args),
-        "jvp": lambda *both: jax.jvp(f, both[: len(args)], both[len(args) :]),
+        "jvp": lambda *both: jax.jvp(f, both[:count], both[count:]),
         "jacobian": lambda *args: (f(*args), jax.jacrev(f, every)(*args)),
     }
-    shapes = {"vjp": (delta, *args), "jvp": args * 2, "jacobian": args}[kind]
+    points = {"vjp": (cotangent, *arguments), "jvp": (*arguments, *arguments)}.get(kind, tuple(arguments))
     ask = jax.vmap(kinds[kind]) if batched else kinds[kind]
-    return traced(ask, *(jax.ShapeDtypeStruct(shape, np.float64) for shape in shapes))
+    return traced(ask, *(jax.ShapeDtypeStruct(shape, np.float64) for shape in points))
 
 
 def _with_pull_back(f: Callable[..., Any], delta: Any, args: Sequence[Any]) -> Any:
@@ -232,9 +234,9 @@ def _with_pull_back(f: Callable[..., Any], delta: Any, args: Sequence[Any]) -> A
 
 
 @cache
-def _compiled(name: str, arguments: int, jacobian: bool) -> Callable[..., Any]:
-    """One compiled program for an operation; JAX keeps a version of it for each shape."""
-    f, every = definition(name), tuple(range(arguments))
+def _compiled(f: Callable[..., Any], arguments: int, jacobian: bool) -> Callable[..., Any]:
+    """One compiled program for a definition; JAX keeps a version of it for each shape."""
+    every = tuple(range(arguments))
 
     def ask(delta: Any, args: Any, tangents: Any) -> Any:
         value, vjp = _with_pull_back(f, delta, args)

@@ -1,238 +1,302 @@
-"""Truth with a proof: values, Jacobians and vjps of every operation as enclosures.
+"""Truth with a proof: values, vjps and Jacobians of any function of `jax.numpy` as enclosures.
 
-The slide's forward (`series.py`) is evaluated over truncated power series whose coefficients are balls. Where an
-argument's entry is `a + t`, the coefficient of `t` in the result is the derivative: it comes from the definition, not
-from a rule of ours, and FLINT bounds every rounding on the way. Precision rises until the ball is sharp
-(`enclosures.py`).
+The definition's program, or that of its `jax.vjp` or `jax.jacrev`, runs over balls (`balls.py`): one pass gives the
+value and the whole vjp, FLINT bounds every rounding on the way, and precision rises until the balls are sharp
+(`enclosures.py`). That JAX's rules of derivatives are right is not taken for granted: `vjp_by_slopes` runs the
+definition alone, over power series whose second coefficient is the derivative, and a law holds the two together.
 
-Proven, given FLINT and the definitions as they stand: the real number lies in its ball; the ball's radius is at most
-2^-24 units in the last place of the target format; `nearest` is correctly rounded.
+Proven, given FLINT, JAX's rules and the definitions as they stand: the real number lies in its ball; the ball's radius
+is at most 2^-24 units in the last place of the target format; `nearest` is correctly rounded.
 Not proven: FLINT itself; that a definition says what the slide says (the tests ask mpmath); that a zero is *exactly*
 zero when transcendental numbers cancel, as in the softmax vjp of a constant delta: its ball has a radius below 2^-24
 of the smallest subnormal, so its nearest float is 0 whether it vanishes or not.
 
-Conventions. Inputs are taken exactly. NaN and infinities raise ValueError, as do arguments outside a function's
-domain, except that `-inf` logits of softmax and softmax_cross_entropy are masks: probability 0, gradient 0, and
-0 · log 0 = 0. So y = 0 there adds nothing to the loss, and ∂L/∂y there is +inf; any other y makes the loss infinite,
-and ∂L/∂x = Σy ŷ - y holds as the limit. At kinks relu′(0) = 0, leaky_relu′(0) = 1, elu′(0) = 1, as in JAX. A zero
-entry of delta drops its output, 0 · inf too. Signs of zeros are not known to real numbers.
+Conventions. Inputs are taken exactly. NaN and infinities raise ValueError, as do arguments outside an operation's
+domain, except that `-inf` is a mask where a row says so: probability 0, gradient 0, and 0 · log 0 = 0. So y = 0 there
+adds nothing to the loss, and ∂L/∂y there is +inf; any other y makes the loss infinite, and ∂L/∂x = Σy ŷ - y holds as
+the limit. At kinks the derivative is the one that JAX takes. A delta of zeros gives zeros, 0 · inf too. Signs of zeros
+are not known to real numbers. A tie that balls leave open is settled by fractions, where the program is rational.
 
 >>> loss = value("softmax_cross_entropy", np.array([0.0, 40.0]), np.array([0.0, 1.0]))
 >>> loss.nearest()  # log(1 + exp(-40)), which float64 arithmetic as on the slide takes for 0
 array(4.24835426e-18)
+>>> value(lambda x: x / 3, np.array([1.0])).nearest()
+array([0.33333333])
 """
 
-from __future__ import annotations
-
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from flint import arb, arb_series, fmpq, fmpq_series
+from flint import arb, arb_series
 
-from .enclosures import START, Enclosures, PrecisionCapReached, position, working_precision, ziv
-from .series import DEFINITIONS, FUNCTIONS, Series, Vector, definition
+from .autodiff import Asked, Cores, program_of
+from .balls import Series, head, over_balls, over_fractions, slopes
+from .definitions import definition, row_of
+from .enclosures import Enclosures, PrecisionCapReached, Undecided, position, working_precision, ziv
+from .program import Array, Program
 
-__all__ = ["DEFINITIONS", "FUNCTIONS", "Enclosures", "PrecisionCapReached", "definition", "jacobian", "taylor",
-           "value", "vjp"]  # fmt: skip
+__all__ = ["Enclosures", "PrecisionCapReached", "jacobian", "slopes_at", "value", "vjp", "vjp_by_slopes"]
 
-MASKABLE = ("softmax", "softmax_cross_entropy")  # whose first argument may hold -inf
+Over = Callable[[Program, Sequence[Array]], Any]  # balls or fractions: an interpreter of programs
+Entries = Sequence[int] | None  # flat indices, or all
 
 
-@dataclass(frozen=True)
-class Case:
-    """An operation at a point: its forward, the shapes and the numbers of its arguments in C order."""
+class Point(NamedTuple):
+    """A definition, with its core shapes in letters where they are known, at arguments that have been checked."""
 
     name: str
-    forward: Callable[..., Any]
-    shapes: tuple[tuple[int, ...], ...]
+    f: Callable[..., Any]
+    cores: Cores | None
+    args: tuple[Array, ...]
     output: tuple[int, ...]
-    numbers: tuple[list[float], ...]
     dtype: np.dtype[Any]
 
+    def program(self, kind: str) -> Program:
+        return program_of(self.f, self.cores, kind, (np.empty(self.output), *self.args))
 
-def value(name: str, *args: Any, dtype: Any = None, at: Sequence[int] | None = None) -> Enclosures:
+
+def value(operation: Asked, *args: Any, dtype: Any = None, at: Entries = None) -> Enclosures:
     """The operation's result, sharp for `dtype` (by default that of the arguments).
 
-    `at` selects entries by their index into the flat result, for long vectors; the result has shape `(len(at),)`.
+    `operation` is a row of the reference's table, its name, or a function of `jax.numpy`. `at` selects entries by
+    their index into the flat result, for long vectors; the result has shape `(len(at),)`.
 
     >>> value("softmax", np.zeros(3)).balls[0].str(20)
     '[0.33333333333333333333 +/- 3.34e-21]'
     """
-    return _enclose(_case(name, args, dtype), "value", None, at)
+    p = _point(operation, args, dtype)
+    program = p.program("value")
+    return _enclosed(p, "value", [p.output], lambda over: [over(program, p.args)], [at])[0]
+
+
+def vjp(
+    operation: Asked, delta: Any, *args: Any, dtype: Any = None, at: Mapping[int, Sequence[int]] | None = None
+) -> tuple[Enclosures, ...]:
+    """One cotangent for each argument, of its shape: the gradient of `sum_k delta_k f_k`.
+
+    `at` selects entries: it maps an argument's position to indices into that argument, flat; those of arguments that
+    it does not name come back empty.
+
+    >>> vjp("softmax", np.array([1e9, 1e9]), np.array([3.0, -700.0]))[0].nearest()
+    array([0., 0.])
+    """
+    p = _point(operation, args, dtype)
+    cotangent, program = _cotangent(p, delta), p.program("vjp")
+    if not cotangent.any():  # whatever the derivatives are
+        return _enclosed(
+            p, "vjp", [a.shape for a in p.args], lambda over: list(map(np.zeros_like, p.args)), _chosen(p, at)
+        )
+    shapes = [a.shape for a in p.args]
+    return _enclosed(p, "vjp", shapes, lambda over: over(program, (cotangent, *p.args))[1], _chosen(p, at))
 
 
 def jacobian(
-    name: str, *args: Any, dtype: Any = None, at: Mapping[int, Sequence[int]] | None = None
+    operation: Asked, *args: Any, dtype: Any = None, at: Mapping[int, Sequence[int]] | None = None
 ) -> tuple[Enclosures, ...]:
     """One Jacobian for each argument, of shape output + argument, as `jax.jacrev` gives it.
 
     `at` selects entries: it maps an argument's position to indices into its flat Jacobian; those of arguments that it
-    does not name come back empty. One pass costs what the forward costs, and gives one column.
+    does not name come back empty. Selected entries cost a vjp for each row that they are in.
 
     >>> jacobian("hadamard", np.array([1.0, 2.0]), np.array([3.0, 4.0]))[0].nearest()
     array([[3., 0.],
            [0., 4.]])
     """
-    return _derivatives(_case(name, args, dtype), "jacobian", at)
+    p = _point(operation, args, dtype)
+    shapes = [p.output + a.shape for a in p.args]
+    if at is None:
+        program = p.program("jacobian")
+        return _enclosed(p, "jacobian", shapes, lambda over: over(program, p.args)[1], [None] * len(args))
+    chosen, program, outputs = _chosen(p, at), p.program("vjp"), math.prod(p.output)
+
+    def rows(over: Over) -> list[Array]:
+        wanted = {k // a.size for some, a in zip(chosen, p.args, strict=True) for k in some or () if a.size}
+        found = [np.empty(shape, object) for shape in shapes]
+        for row in wanted & set(range(outputs)):
+            unit = (np.arange(outputs) == row).astype(np.float64).reshape(p.output)
+            for J, d in zip(found, over(program, (unit, *p.args))[1], strict=True):
+                J.reshape(outputs, d.size)[row] = d.ravel()
+        return found
+
+    return _enclosed(p, "jacobian", shapes, rows, chosen)
 
 
-def vjp(
-    name: str, delta: Any, *args: Any, dtype: Any = None, at: Mapping[int, Sequence[int]] | None = None
+def vjp_by_slopes(operation: Asked, delta: Any, *args: Any, dtype: Any = None) -> tuple[Enclosures, ...]:
+    """The vjp once more, by power series: no rule of derivatives is JAX's or ours. One pass for each entry.
+
+    >>> vjp_by_slopes("square", np.ones(2), np.array([3.0, 5.0]))[0].nearest()
+    array([ 6., 10.])
+    """
+    p = _point(operation, args, dtype)
+    cotangent, program = _cotangent(p, delta).ravel().tolist(), p.program("value")
+
+    def slope(i: int, k: int) -> arb:
+        return sum((cotangent[j] * by for j, by in slopes(program, p.args, i, k).items() if cotangent[j]), arb(0))
+
+    def every(_: Over) -> list[Array]:
+        return [np.array([slope(i, k) for k in range(a.size)], object) for i, a in enumerate(p.args)]
+
+    return _enclosed(p, "vjp by slopes", [a.shape for a in p.args], every, [None] * len(args), fractional=False)
+
+
+def slopes_at(function: Asked, points: Sequence[arb]) -> list[tuple[arb, arb]]:
+    """`h(a)` and `h′(a)` of a scalar function at exact balls, sharp for float64, by power series.
+
+    >>> [[float(h), float(slope)] for h, slope in slopes_at("square", [arb(3)])]
+    [[9.0, 6.0]]
+    """
+    some = np.ones(len(points))
+    program = program_of(definition(function), (("n",), ("n",)), "value", (some, some))
+    moved = np.array([Series(arb_series([a, 1])) for a in points], object)
+
+    def evaluate() -> list[arb]:
+        series = [u.s if isinstance(u, Series) else arb_series([u]) for u in over_balls(program, [moved])]
+        return [u[k] for u in series for k in (0, 1)]
+
+    flat = ziv(str(function), evaluate, np.dtype(np.float64), lambda k: f"h{'′' * (k % 2)} at {points[k // 2].str(10)}")
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+# ── Enclosures of what a program gives ──────────────────────────────────────────────────────────────────────────────
+
+
+def _enclosed(
+    p: Point,
+    what: str,
+    shapes: Sequence[tuple[int, ...]],
+    results: Callable[[Over], Sequence[Array]],
+    chosen: Sequence[Entries],
+    *,
+    fractional: bool = True,
 ) -> tuple[Enclosures, ...]:
-    """One cotangent for each argument, of its shape: the gradient of `sum_k delta_k f_k`, contracted in the series.
+    """Arrays of these shapes, or the chosen entries of each; precision rises until every entry is sharp."""
+    title = f"{what} of {p.name}"
+    wanted = [_within(title, entries, shape) for entries, shape in zip(chosen, shapes, strict=True)]
+    ends = np.cumsum([0, *map(len, wanted)])
 
-    `at` selects entries: it maps an argument's position to indices into that argument, flat.
+    def flat(over: Over) -> list[Any]:
+        arrays = results(over) if ends[-1] else [np.zeros(shape) for shape in shapes]
+        pairs = zip(arrays, wanted, strict=True)
+        return [head(x) for a, entries in pairs for x in np.asarray(a, object).ravel()[entries].tolist()]
 
-    >>> vjp("softmax", np.array([1e9, 1e9]), np.array([3.0, -700.0]))[0].nearest()
-    array([0., 0.])
-    """
-    case = _case(name, args, dtype)
-    cotangent = np.asarray(delta)
-    if cotangent.shape != case.output:
-        raise ValueError(f"{name}: delta has shape {cotangent.shape}, the output has {case.output}")
-    weights = [(k, weight) for k, weight in enumerate(_numbers(f"{name}: delta", cotangent)) if weight]
+    exact: list[list[Any] | None] = (
+        [] if fractional else [None]
+    )  # the same as fractions; None where they are none; tried once, where it matters
 
-    def contracted(*arguments: Any) -> Series:
-        outputs = _flat(case.forward(*arguments))
-        return sum(outputs[k] * _exact(type(outputs[k]), weight) for k, weight in weights)
+    def fractions() -> list[Any] | None:
+        if not exact:
+            try:
+                exact.append(flat(over_fractions))
+            except ArithmeticError:
+                exact.append(None)
+        return exact[0]
 
-    return _derivatives(replace(case, forward=contracted, output=()), "vjp", at)
+    def evaluate() -> list[arb]:
+        try:
+            return list(map(arb, flat(over_balls)))
+        except Undecided:
+            if fractions() is None:
+                raise
+            return list(map(arb, fractions() or []))
 
+    last: dict[int, list[arb]] = {}  # by precision
 
-def taylor(name: str, points: Iterable[float | arb], terms: int, *, dtype: Any = np.float64) -> list[list[arb]]:
-    """Coefficients `h(a), h′(a), h″(a)/2, …` of a scalar function at each of the points `a`, sharp for `dtype`.
-
-    >>> [[float(c) for c in row] for row in taylor("square", [3.0], 4)]
-    [[9.0, 6.0, 1.0, 0.0]]
-    """
-
-    def coefficients(a: arb) -> list[arb]:
-        series = FUNCTIONS[name](arb_series([a, 1]))
-        return [series[k] for k in range(terms)]
-
-    def label(a: float | arb, k: int) -> str:
-        return f"Taylor coefficient {k} at {a}"
-
-    target = np.dtype(dtype)
-    return [ziv(name, partial(coefficients, arb(a)), target, partial(label, a), terms) for a in points]
-
-
-def _derivatives(case: Case, what: str, at: Mapping[int, Sequence[int]] | None) -> tuple[Enclosures, ...]:
-    arguments = range(len(case.shapes))
-    if at is not None and not at.keys() <= set(arguments):
-        raise IndexError(f"{case.name}: `at` names arguments {sorted(at)}, there are {len(arguments)}")
-    return tuple(_enclose(case, what, a, None if at is None else at.get(a, ())) for a in arguments)
-
-
-def _enclose(case: Case, what: str, argument: int | None, at: Sequence[int] | None) -> Enclosures:
-    """The value (`argument` None) or the derivative with respect to an argument: one Ziv loop for each column."""
-    inner = () if argument is None else case.shapes[argument]
-    columns, shape = math.prod(inner), case.output + inner
-    title = f"{what} of {case.name}" + ("" if argument is None else f" for argument {argument}")
-    size = math.prod(shape)
-    entries = range(size) if at is None else [int(i) for i in at]
-    if any(not 0 <= entry < size for entry in entries):
-        raise IndexError(f"{title}: `at` selects from {size} entries, got {list(entries)}")
-    with working_precision(START):  # any precision will do: floats are exact
-        constants = _constants(case, arb_series)
-        if 0 in shape:  # nothing to enclose, but a softmax of nothing is an error
-            _run(case, constants, None, 0)
-    where: dict[int, list[int]] = {}
-    for place, entry in enumerate(entries):
-        where.setdefault(entry % columns, []).append(place)
-    balls = [arb()] * len(entries)
-    for column, places in where.items():
-        rows = [entries[place] // columns for place in places]
-        evaluate = partial(_column, case, constants, argument, column, rows)
-        label = partial(_label, shape, columns, column, rows)
-        for place, ball in zip(places, ziv(title, evaluate, case.dtype, label), strict=True):
-            balls[place] = ball
-
-    def refine(index: int, bits: int) -> arb:
-        row, column = divmod(entries[index], columns)
+    def refined(start: int, index: int, bits: int) -> arb:
         with working_precision(bits):
-            try:  # exactly, where every series is rational
-                return arb(_column(case, _constants(case, fmpq_series), argument, column, [row])[0])
-            except (AttributeError, OverflowError, TypeError, ValueError, ZeroDivisionError):
-                return _column(case, constants, argument, column, [row])[0]
+            if (known := fractions()) is not None:
+                return arb(known[start + index])
+            if bits not in last:
+                last[bits] = evaluate()
+            return last[bits][start + index]
 
-    return Enclosures(title, shape if at is None else (len(entries),), tuple(balls), case.dtype, refine)
+    def label(k: int) -> str:
+        i = int(np.searchsorted(ends, k, "right")) - 1
+        return f"argument {i}: entry {position(wanted[i][k - ends[i]], shapes[i])}"
 
-
-def _column(case: Case, constants: list[Vector], argument: int | None, column: int, rows: Sequence[int]) -> list[arb]:
-    """Some entries of the value, or of the derivative with respect to one entry of one argument."""
-    result, order = _run(case, constants, argument, column), 0 if argument is None else 1
-    return [result[row][order] for row in rows]
-
-
-def _label(shape: tuple[int, ...], columns: int, column: int, rows: Sequence[int], k: int) -> str:
-    return f"entry {position(rows[k] * columns + column, shape)}"
-
-
-def _run(case: Case, constants: list[Vector], argument: int | None, column: int) -> Vector:
-    """The forward with `t` added to one entry of one argument."""
-    arguments = list(constants)
-    if argument is not None:
-        moved = arguments[argument] = list(constants[argument])
-        moved[column] = moved[column] + type(moved[column])([0, 1])
-    nested = [_nested(flat, shape) for flat, shape in zip(arguments, case.shapes, strict=True)]
-    return _flat(case.forward(*nested))
-
-
-def _constants(case: Case, ring: Any) -> list[Vector]:
-    return [[_exact(ring, number) for number in numbers] for numbers in case.numbers]
-
-
-def _exact(ring: Any, number: float) -> Series:
-    return ring([arb(number) if ring is arb_series else fmpq(*number.as_integer_ratio())])
-
-
-def _nested(flat: Vector, shape: tuple[int, ...]) -> Any:
-    if not shape:
-        return flat[0]
-    return flat if len(shape) == 1 else [flat[i * shape[1] : (i + 1) * shape[1]] for i in range(shape[0])]
-
-
-def _flat(result: Any) -> Vector:
-    outputs = result if isinstance(result, list) else [result]
-    return [arb_series([u]) if isinstance(u, int) else u for u in outputs]  # an empty sum is the integer 0
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def _case(name: str, args: Sequence[Any], dtype: Any) -> Case:
-    """Checks and unpacks arguments."""
-    text, forward = definition(name)
-    inputs, output = text.split("->")
-    wanted = [tuple(re.findall(r"\w+", core)) for core in re.findall(r"\(.*?\)", inputs)]
-    arrays = [np.asarray(arg) for arg in args]
-    if len(arrays) != len(wanted):
-        raise ValueError(f"{name} takes {len(wanted)} arguments {text}, got {len(arrays)}")
-    sizes: dict[str, int] = {}
-    for i, (array, letters) in enumerate(zip(arrays, wanted, strict=True)):
-        fits = len(array.shape) == len(letters)
-        if not fits or any(sizes.setdefault(k, n) != n for k, n in zip(letters, array.shape, strict=True)):
-            raise ValueError(f"{name} {text}: argument {i} has shape {array.shape}, expected ({','.join(letters)})"
-                             f" with {sizes}")  # fmt: skip
-    numbers = tuple(
-        _numbers(f"{name}: argument {i}", array, masks=name in MASKABLE and i == 0) for i, array in enumerate(arrays)
+    balls = ziv(title, evaluate, p.dtype, label)
+    return tuple(
+        Enclosures(
+            f"{title} for argument {i}" if what != "value" else title,
+            tuple(shape) if entries is None else (len(entries),),
+            tuple(balls[start:end]),
+            p.dtype,
+            partial(refined, int(start)),
+        )
+        for i, (shape, entries, start, end) in enumerate(zip(shapes, chosen, ends[:-1], ends[1:], strict=True))
     )
+
+
+def _within(title: str, entries: Entries, shape: tuple[int, ...]) -> list[int]:
+    size = math.prod(shape)
+    found = list(range(size)) if entries is None else [int(k) for k in entries]
+    if any(not 0 <= k < size for k in found):
+        raise IndexError(f"{title}: `at` selects from {size} entries, got {found}")
+    return found
+
+
+def _chosen(p: Point, at: Mapping[int, Sequence[int]] | None) -> list[Entries]:
+    arguments = range(len(p.args))
+    if at is not None and not at.keys() <= set(arguments):
+        raise IndexError(f"{p.name}: `at` names arguments {sorted(at)}, there are {len(arguments)}")
+    return [None if at is None else at.get(i, ()) for i in arguments]
+
+
+# ── Arguments ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _point(operation: Asked, args: Sequence[Any], dtype: Any) -> Point:
+    """Checks arguments."""
+    arrays = tuple(np.asarray(arg) for arg in args)
     target = np.result_type(*arrays) if dtype is None else np.dtype(dtype)
-    shape = tuple(sizes[k] for k in re.findall(r"\w+", output))
-    return Case(name, forward, tuple(array.shape for array in arrays), shape, numbers, target)
+    f = definition(operation)
+    if callable(operation):
+        name = getattr(operation, "__name__", "a function")
+        for i, array in enumerate(arrays):
+            _check_numbers(f"{name}: argument {i}", array)
+        output = jax.eval_shape(f, *(jax.ShapeDtypeStruct(a.shape, np.float64) for a in arrays)).shape
+        return Point(name, f, None, _wide(arrays), output, target)
+    row = row_of(operation)
+    if len(arrays) != len(row.arguments):
+        raise ValueError(f"{row.name} takes {len(row.arguments)} arguments {row.signature}, got {len(arrays)}")
+    sizes: dict[str, int] = {}
+    for i, (name, array, core) in enumerate(zip(row.arguments, arrays, row.cores, strict=False)):
+        fits = len(array.shape) == len(core)
+        if not fits or any(sizes.setdefault(k, n) != n for k, n in zip(core, array.shape, strict=True)):
+            raise ValueError(f"{row.name} {row.signature}: argument {i} has shape {array.shape}, "
+                             f"expected ({','.join(core)}) with {sizes}")  # fmt: skip
+        where = f"{row.name}: argument {i}"
+        _check_numbers(where, array, masks=name in row.masks)
+        if row.domain.get(name) == "positive" and (array <= 0).any():
+            raise ValueError(f"{row.name} needs arguments > 0, got {array[array <= 0].flat[0]}")
+        if row.domain.get(name) == "non-zero" and (array == 0).any():
+            raise ValueError(f"{row.name} needs arguments other than 0")
+        if name in row.masks and array.size and np.isneginf(array).all():
+            raise ValueError(f"{where}: expected a logit that is not masked")
+    if any(sizes[letter] == 0 for letter in row.positive):
+        raise ValueError(f"{row.name} of nothing: expected {row.positive[0]} ≥ 1")
+    return Point(row.name, f, row.cores, _wide(arrays), tuple(sizes[k] for k in row.cores[-1]), target)
 
 
-def _numbers(label: str, array: np.ndarray, masks: bool = False) -> list[float]:
-    """The entries as Python floats, each exactly."""
+def _wide(arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """In float64, which holds every number of float32."""
+    return tuple(a.astype(np.float64) for a in arrays)
+
+
+def _cotangent(p: Point, delta: Any) -> Array:
+    array = np.asarray(delta)
+    if array.shape != p.output:
+        raise ValueError(f"{p.name}: delta has shape {array.shape}, the output has {p.output}")
+    _check_numbers(f"{p.name}: delta", array)
+    return array.astype(np.float64)
+
+
+def _check_numbers(label: str, array: Array, *, masks: bool = False) -> None:
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{label} has dtype {array.dtype}, expected float32 or float64")
     allowed = np.isfinite(array) | (masks & np.isneginf(array))
     if not allowed.all():
         raise ValueError(f"{label} holds {array[~allowed].flat[0]}, expected finite numbers")
-    return list(array.ravel().tolist())

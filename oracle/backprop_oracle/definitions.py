@@ -1,18 +1,23 @@
 """Each forward once, as the slides define it, in `jax.numpy`; derivatives are JAX's business, none is written here,
-but one of a formula that frameworks use, to know what rounding does to it.
+but those of formulas that frameworks use, to know what rounding does to them.
 
-`DEFINITIONS` has one function for each row of the reference's table, of the same arguments, for a single example.
-Two things are said with care, since a definition must be computable before it can be differentiated: the softmax
-subtracts the largest logit, which changes nothing in exact arithmetic, and a branch that is not taken never sees an
-argument at which it would overflow.
+`definition` has a function for each row of the reference's table, of the same arguments, for a single example. Three
+things are said with care. The softmax subtracts the largest logit, which changes nothing in exact arithmetic, and a
+branch that is not taken never sees an argument at which it would overflow. A constant that Python computes is a double:
+√½ and π are computed by the program, so that whoever has more digits has all of them. And 0 · log 0 is 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from backprop_reference import OPERATIONS, Operation
+
+Function = Callable[..., Array]
 
 # ── Scalar functions ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -30,14 +35,15 @@ def softplus(x: Array) -> Array:
 
 
 def gelu(x: Array) -> Array:
-    return x * (0.5 * lax.erfc(-x * (0.5**0.5)))
+    return x * (0.5 * lax.erfc(-x * jnp.sqrt(0.5)))
 
 
 def gelu_tanh(x: Array) -> Array:
-    return 0.5 * x * (1.0 + jnp.tanh((2 / jnp.pi) ** 0.5 * (x + 0.044715 * (x * x * x))))
+    pi = 4.0 * jnp.arctan(1.0)
+    return 0.5 * x * (1.0 + jnp.tanh(jnp.sqrt(2.0 / pi) * (x + 0.044715 * (x * x * x))))
 
 
-FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+FUNCTIONS: Mapping[str, Function] = {
     "exp": jnp.exp,
     "log": jnp.log,
     "reciprocal": lambda x: 1.0 / x,
@@ -76,8 +82,87 @@ def log_softmax(x: Array) -> Array:
     return z - jnp.log(jnp.sum(jnp.exp(z)))
 
 
-def softmax_cross_entropy(log_s: Callable[[Array], Array], x: Array, y: Array) -> Array:
-    return -jnp.sum(y * log_s(x))
+@jax.custom_jvp
+def _weighted(y: Array, log_s: Array) -> Array:
+    """`y log ŷ`, where 0 · log 0 = 0."""
+    return jnp.where((y == 0) & (log_s == -jnp.inf), 0.0, y * log_s)
+
+
+@_weighted.defjvp
+def _(point: tuple[Array, Array], t: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The derivative of the product: by y it is log ŷ, be it −∞."""
+    (y, log_s), (ty, ts) = point, t
+    return _weighted(y, log_s), ty * log_s + y * ts
+
+
+def softmax_cross_entropy(x: Array, y: Array, log_s: Function = log_softmax) -> Array:
+    return -jnp.sum(_weighted(y, log_s(x)))
+
+
+def logistic_regression(W: Array, x: Array, b: Array, y: Array, log_s: Function = log_softmax) -> Array:
+    return softmax_cross_entropy(affine(W, x, b), y, log_s)
+
+
+def two_layer_network(g: Function, *arguments: Array, log_s: Function = log_softmax) -> Array:
+    return network(g, FUNCTIONS["identity"], *arguments, log_s=log_s)
+
+
+def network(*functions_and_arguments: Any, log_s: Function = log_softmax) -> Array:
+    """The functions of the layers, then `W1 b1 … WK bK x y`: three of each layer, and two."""
+    depth = (len(functions_and_arguments) - 2) // 3
+    functions, (*parameters, x, y) = functions_and_arguments[:depth], functions_and_arguments[depth:]
+    for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
+        x = g(affine(W, x, b))
+    return softmax_cross_entropy(x, y, log_s)
+
+
+# By the base of a row: a function of the scalar functions that the row binds, and of its arguments.
+DEFINITIONS: Mapping[str, Function] = {
+    "scale": lambda x, alpha: x * alpha,
+    "add": lambda x, y: x + y,
+    "hadamard": lambda x, y: x * y,
+    "elementwise": lambda h, x: h(x),
+    "sum_reduction": jnp.sum,
+    "matvec": lambda W, x: W @ x,
+    "subtract": lambda x, y: x - y,
+    "dot": jnp.dot,
+    "squared_error": lambda x, y: jnp.sum((x - y) ** 2),
+    "linear_regression": linear_regression,
+    "affine": affine,
+    "activation": lambda h, W, x, b: h(affine(W, x, b)),
+    "softmax": softmax,
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "logistic_regression": logistic_regression,
+    "two_layer_network": two_layer_network,
+    "backpropagation": network,
+}
+
+
+def definition(operation: str | Operation | Function) -> Function:
+    """The forward of an operation: of a row of the reference's table or its name; a function is its own.
+
+    >>> definition("affine")(jnp.array([[1.0, 2.0]]), jnp.array([3.0, 4.0]), jnp.array([5.0])).tolist()
+    [16.0]
+    """
+    if callable(operation):
+        return operation
+    row = row_of(operation)
+    return _bound(DEFINITIONS[row.base], tuple(FUNCTIONS[h.name] for h in row.functions))
+
+
+def row_of(operation: str | Operation) -> Operation:
+    """The row of the table by its name, or ValueError; a row is its own."""
+    if isinstance(operation, Operation):
+        return operation
+    if operation not in OPERATIONS:
+        raise ValueError(f"unknown operation {operation!r}; the table has {', '.join(OPERATIONS)}")
+    return OPERATIONS[operation]
+
+
+@cache
+def _bound(form: Function, functions: tuple[Function, ...]) -> Function:
+    """One and the same object each time, so that a program is traced once."""
+    return partial(form, *functions) if functions else form
 
 
 # ── What frameworks write instead, where rounding, or a cut-off, may do more to it ──────────────────────────────────
@@ -96,62 +181,81 @@ def _from_the_output(x: tuple[Array], t: tuple[Array]) -> tuple[Array, Array]:
     return u, jnp.dot(jnp.exp(x[0] - u), t[0])
 
 
-USUAL: dict[str, Callable[[Array], Array]] = {
-    "softplus": lambda x: jnp.where(x > 20, x, jnp.log1p(jnp.exp(jnp.where(x > 20, 0.0, x)))),  # PyTorch's threshold
-    "gelu": lambda x: x * (1.0 + lax.erf(x * 0.5**0.5)) * 0.5,
-    "softmax": lambda x: jnp.exp(x - log_sum_exp(x)),
-    "log_softmax": lambda x: x - log_sum_exp(x),
+def _usual_log_softmax(x: Array) -> Array:
+    return x - log_sum_exp(x)
+
+
+def _usual_softplus(x: Array) -> Array:
+    """With PyTorch's threshold."""
+    return jnp.where(x > 20, x, jnp.log1p(jnp.exp(jnp.where(x > 20, 0.0, x))))
+
+
+USUAL_FUNCTIONS: Mapping[str, Function] = {
+    "softplus": _usual_softplus,
+    "gelu": lambda x: x * (1.0 + lax.erf(x * jnp.sqrt(0.5))) * 0.5,
 }
 
 
-def has_usual(name: str) -> bool:
-    """Whether one of them stands in an operation.
+def _added_up(x: Array) -> Array:
+    """1, with what rounding does to a sum of n terms: where a dense Jacobian is multiplied out, each entry has it."""
+    ones = (x == x).astype(x.dtype)  # not a constant, which would come with no error
+    return jnp.sum(ones) / jnp.size(x)
 
-    >>> has_usual("activation[gelu]"), has_usual("logistic_regression"), has_usual("tanh")
-    (True, True, False)
+
+@jax.custom_jvp
+def _softmax_with_a_dense_jacobian(x: Array) -> Array:
+    return softmax(x)
+
+
+@_softmax_with_a_dense_jacobian.defjvp
+def _softmax_times_dense(x: tuple[Array], t: tuple[Array]) -> tuple[Array, Array]:
+    """`Σ_j J_ij t_j`, whose terms are `s_i t_i` and `s_i s_j t_j`."""
+    s = softmax(*x)
+    return s, s * (t[0] * _added_up(*x)) - s * jnp.dot(s, t[0])
+
+
+@jax.custom_jvp
+def _cross_entropy_with_dense_jacobians(x: Array, y: Array) -> Array:
+    return softmax_cross_entropy(x, y)
+
+
+@_cross_entropy_with_dense_jacobians.defjvp
+def _cross_entropy_times_dense(point: tuple[Array, Array], t: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The chain rule by the dense Jacobian of the softmax: a sum of `y_i` and of all `y_j ŷ_i`."""
+    (x, y), (tx, ty) = point, t
+    slope = jnp.dot(softmax(x) * jnp.sum(y) - y * _added_up(x), tx)
+    return softmax_cross_entropy(x, y), slope - jnp.dot(log_softmax(x), ty)
+
+
+USUAL: Mapping[str, Function] = {
+    "softmax": lambda x: jnp.exp(x - log_sum_exp(x)),
+    **{
+        base: partial(DEFINITIONS[base], log_s=_usual_log_softmax)
+        for base in ("softmax_cross_entropy", "logistic_regression", "two_layer_network", "backpropagation")
+    },
+}
+MULTIPLIED_OUT: Mapping[str, Function] = {
+    "softmax": _softmax_with_a_dense_jacobian,
+    "softmax_cross_entropy": _cross_entropy_with_dense_jacobians,
+}
+
+
+def usual(operation: str | Operation | Function) -> tuple[Function, ...]:
+    """What careful frameworks write for an operation where it is another formula.
+
+    >>> [len(usual(name)) for name in ("softmax", "activation[gelu]", "tanh")]
+    [1, 1, 0]
     """
-    family, _, functions = name.rstrip("]").partition("[")
-    return not USUAL.keys().isdisjoint((family, *functions.split(","))) or family in _CROSS_ENTROPIES
+    if callable(operation):
+        return ()
+    row = row_of(operation)
+    own = tuple(FUNCTIONS[h.name] for h in row.functions)
+    others = tuple(USUAL_FUNCTIONS.get(h.name, f) for h, f in zip(row.functions, own, strict=True))
+    return (_bound(USUAL.get(row.base, DEFINITIONS[row.base]), others),) if row.base in USUAL or others != own else ()
 
 
-# ── The table ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_CROSS_ENTROPIES = ("softmax_cross_entropy", "logistic_regression", "two_layer_network", "backpropagation")
-
-
-@cache
-def definition(name: str, *, usual: bool = False) -> Callable[..., Array]:
-    """The forward of an operation by its name in the reference's table, as `softmax` or `activation[tanh]`.
-
-    >>> definition("affine")(jnp.array([[1.0, 2.0]]), jnp.array([3.0, 4.0]), jnp.array([5.0])).tolist()
-    [16.0]
-    """
-    h = {"softmax": softmax, "log_softmax": log_softmax, **FUNCTIONS, **(USUAL if usual else {})}
-    cross_entropy = partial(softmax_cross_entropy, h["log_softmax"])
-
-    def network(functions: Sequence[str], *arguments: Array) -> Array:
-        *parameters, x, y = arguments
-        for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-            x = h[g](affine(W, x, b))
-        return cross_entropy(x, y)
-
-    family, _, functions = name.rstrip("]").partition("[")
-    table: dict[str, Callable[..., Array]] = {
-        "scale": lambda x, alpha: x * alpha,
-        "add": lambda x, y: x + y,
-        "hadamard": lambda x, y: x * y,
-        **h,
-        "sum_reduction": jnp.sum,
-        "matvec": lambda W, x: W @ x,
-        "subtract": lambda x, y: x - y,
-        "dot": jnp.dot,
-        "squared_error": lambda x, y: jnp.sum((x - y) ** 2),
-        "linear_regression": linear_regression,
-        "affine": affine,
-        "activation": lambda W, x, b: h[functions](affine(W, x, b)),
-        "softmax_cross_entropy": cross_entropy,
-        "logistic_regression": lambda W, x, b, y: cross_entropy(affine(W, x, b), y),
-        "two_layer_network": partial(network, [functions, "identity"]),
-        "backpropagation": partial(network, functions.split(",")),
-    }
-    return table[family]
+def multiplied_out(operation: str | Operation | Function) -> tuple[Function, ...]:
+    """A formula whose vjp rounds as a product with the slides' dense Jacobian does, where that is more."""
+    return (
+        () if callable(operation) else tuple(f for base, f in MULTIPLIED_OUT.items() if base == row_of(operation).base)
+    )

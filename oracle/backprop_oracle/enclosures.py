@@ -63,8 +63,17 @@ class Enclosures:
         array([0.5, 0.5])
         """
         chosen = np.dtype(dtype or self.dtype)
-        flat = [self._nearest(i, chosen, accept_ties) for i in range(len(self.balls))]
-        return np.array(flat, dtype=chosen).reshape(self.shape)
+        with working_precision(START):  # float(x) is the double nearest to the middle of x, here an end
+            low, high = (np.array([float(end(ball)) for ball in self.balls]) for end in (arb.lower, arb.upper))
+        with np.errstate(over="ignore", invalid="ignore"):
+            flat = low.astype(chosen) + chosen.type(0)  # no -0.0
+            settled = flat == high.astype(chosen)
+            if chosen == np.float32:  # rounded twice: not where the first rounding may have made a tie
+                away = np.nextafter(flat, np.where(low > flat, np.inf, -np.inf), dtype=chosen)
+                settled &= np.isfinite(flat) & ((low == flat) | (2 * low != flat.astype(np.float64) + away))
+        for i in np.flatnonzero(~settled):
+            flat[i] = self._nearest(int(i), chosen, accept_ties)
+        return flat.reshape(self.shape)
 
     def _nearest(self, index: int, dtype: np.dtype[Any], accept_ties: bool) -> float:
         ball, bits = self.balls[index], START

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backprop_oracle.rounding import Precision, traced
+from backprop_oracle.program import traced
+from backprop_oracle.rounding import Precision, bounded
 from backprop_properties.laws import chains
 from backprop_properties.laws.chain_rule import CHAIN_LAWS, multiply
 from backprop_properties.laws.chains import MODERATE, draw_chain, forwards
@@ -142,11 +143,11 @@ def test_a_product_of_square_matrices_keeps_what_its_operands_bring():
     """An entry without errors of its own still sums over others': once the bound forgot them, of equal shapes."""
     a, error, b = np.diag([1.0, 2.0]), np.diag([1e-3, 1e-3]), np.array([[0.0, 0.0], [3.0, 4.0]])
     exact = Precision(0.0, 0.0, 1e300)
-    _, bound = traced(jnp.matmul, a, b)(exact, [a, b], [error, np.zeros((2, 2))])
+    _, bound = bounded(traced(jnp.matmul, a, b), exact, [a, b], [error, np.zeros((2, 2))])
     assert np.allclose(bound, [[0, 0], [3e-3, 4e-3]])
 
 
 def test_a_zero_of_zeros_leaves_no_doubt_and_one_that_underflowed_does():
     judged, x = Precision(0.0, 1e-30, 1e300), np.array([0.0, 1e-200])
-    _, bound = traced(jnp.multiply, x, x)(judged, [x, x], [np.zeros(2)] * 2)
+    _, bound = bounded(traced(jnp.multiply, x, x), judged, [x, x], [np.zeros(2)] * 2)
     assert bound.tolist() == [0.0, 1e-30]

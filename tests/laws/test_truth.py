@@ -1,8 +1,11 @@
 """The last digit: the reference is within its bounds of the certified truth, and what is not is rejected."""
 
 import math
+import re
+from dataclasses import replace
 from fractions import Fraction
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,9 +16,9 @@ from backprop_properties.cases import block as block_module
 from backprop_properties.cases.block import draw_block, draw_sizes
 from backprop_properties.cases.inputs import Case
 from backprop_properties.cases.regimes import REGIMES, family, regime_case, regime_cases
-from backprop_properties.laws.claims import Certified, Violation, certified_errors, judge
+from backprop_properties.laws.claims import Certified, Measure, Violation, certified_errors, judge
 from backprop_properties.laws.conditions import scale
-from backprop_properties.laws.truth import BOUNDS, TRUTH_LAWS, bound_of, limit_of, questions, truth_point
+from backprop_properties.laws.truth import BOUNDS, JUDGE_LAWS, TRUTH_LAWS, bound_of, limit_of, questions, truth_point
 from backprop_properties.laws.ulp import scaled_ulp_error
 from backprop_properties.verification.trial import violations
 from backprop_reference import (
@@ -347,8 +350,8 @@ def test_every_operation_has_bounds_and_regimes():
         assert REGIMES[family(name)]
         args = [np.eye(1, 3)[0] for _ in operation.arguments]
         for quantity in ["u", *("J" + a for a in operation.arguments), *("d" + a for a in operation.arguments)]:
-            assert bound_of(name, quantity, args) in BOUNDS.values()
-            assert 0.5 <= limit_of(name, quantity, args) <= 60
+            assert bound_of(operation, quantity, args) in BOUNDS.values()
+            assert 0.5 <= limit_of(operation, quantity, args) <= 60
 
 
 def test_no_bound_was_loosened():
@@ -368,6 +371,7 @@ def test_no_bound_was_loosened():
         **{("composition", q): (8, 1) for q in ("u", "J", "d")},
         ("kinked", "u"): (8, 1),
         **{("kinked", q): (16, 1) for q in ("J", "d")},
+        **{("definition", q): (1, 0) for q in ("u", "J", "d")},
     }
 
 
@@ -773,3 +777,29 @@ def test_exp_without_the_lost_part_is_seen(sigma):
         worst = max(worst, error(textbook(x), certified.value("softmax", x)))
         assert error(softmax(x), certified.value("softmax", x)) <= 4
     assert (worst > 6) == (sigma > 1)
+
+
+def test_a_wrong_rule_of_derivatives_breaks_the_law_of_the_judges(monkeypatch):
+    @jax.custom_jvp
+    def square(x):
+        return x * x
+
+    square.defjvp(lambda x, t: (square(*x), x[0] * t[0]))
+    operation, x = OPERATIONS["square"], np.array([3.0])
+    point = truth_point(operation, Case("square", (x,), np.ones(1), ()))
+    assert [found for *_, found in violations(JUDGE_LAWS, point) if isinstance(found, Violation)] == []
+    monkeypatch.setattr(certified, "definition", lambda _: square)
+    (found,) = (found for *_, found in violations(JUDGE_LAWS, point))
+    assert re.match(r"dx, entry 0: 3.0* by JAX's rules, 6.0* by power series", found.message)
+
+
+def test_what_a_row_does_not_promise_is_what_rounding_may_do():
+    """The default of a row: the running error analysis, within which the reference is, and a wrong digit is not."""
+    operation = replace(OPERATIONS["softmax"], promise="definition")
+    case = Case("softmax", (np.array([0.5, -3.0, 2.0, 0.25]),), np.array([1.0, -2.0, 0.5, 3.0]), ())
+    assert not broken(operation, case)
+    off = replace(operation, vjp=lambda delta, x: (softmax_vjp(delta, x)[0] * (1 + 1e-13),))
+    found = [found for *_, found in violations(TRUTH_LAWS, truth_point(operation, case, off))]
+    assert [type(f) for f in found] == [Measure, Measure, Measure, Violation]
+    with pytest.raises(KeyError):
+        bound_of(replace(operation, promise="nosuch"), "u", case.args)

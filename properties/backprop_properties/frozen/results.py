@@ -5,24 +5,27 @@ the power of two at or under the result, nor below the smallest normal number: `
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from flint import arb
 
-from backprop_oracle.enclosures import START, Enclosures, working_precision
+from backprop_oracle.autodiff import program_of
+from backprop_oracle.balls import over_balls, slopes
+from backprop_oracle.definitions import DEFINITIONS, FUNCTIONS, definition
+from backprop_oracle.enclosures import START, Enclosures, round_to, working_precision
 from backprop_reference import Operation
-from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
 
 from ..cases.inputs import Case
 from ..laws.truth import HALF, limit_of, questions
 from ..laws.ulp import ulp
-from .beyond import at_infinity, undefined
-from .cases import Chosen, is_parameter
+from .cases import Chosen
 from .floats import Array, rounded_up
 
+FAR = arb(2) ** 1100  # beyond every float
 WORK = 300_000  # what a case may cost to certify
 MOST_ENTRIES = 48  # of the dense Jacobians of a case
 
@@ -61,7 +64,7 @@ def gradients_of(operation: Operation, chosen: Chosen) -> Mapping[str, Result]:
     results = []
     for i, (name, a) in enumerate(zip(operation.arguments, chosen.args, strict=True)):
         asked = [one[i] if one else None for one in each]
-        gather = _summed if chosen.batch and is_parameter(name) else _stacked
+        gather = _summed if chosen.batch and name in operation.parameters else _stacked
         results.append(gather(asked, a, operation, f"d{name}", chosen))
     return _by_name(operation, results)
 
@@ -80,7 +83,7 @@ def examples(operation: Operation, chosen: Chosen) -> Iterator[Case]:
     """The examples of a batch, one after the other; a case without batch axes is its only example."""
     for index in np.ndindex(chosen.batch):
         pairs = zip(operation.arguments, chosen.args, strict=True)
-        args = tuple(a if is_parameter(name) else np.asarray(a[index]) for name, a in pairs)
+        args = tuple(a if name in operation.parameters else np.asarray(a[index]) for name, a in pairs)
         yield Case(operation.name, args, np.asarray(chosen.delta[index]), ())
 
 
@@ -111,7 +114,7 @@ def _stacked(
     return Result(
         np.array([one.expected for one in each if one], chosen.dtype).reshape(like.shape),
         np.array([one.condition for one in each if one]).reshape(like.shape),
-        max(limits, default=tolerance(limit_of(operation.name, quantity, chosen.args))),
+        max(limits, default=tolerance(limit_of(operation, quantity, chosen.args))),
     )
 
 
@@ -131,25 +134,109 @@ def _summed(
     with working_precision(START):
         balls = tuple(sum((truth.balls[i] for truth in truths), arb(0)) for i in range(like.size))
     total = Enclosures(f"{quantity} of a batch of {operation.name}", like.shape, balls, chosen.dtype, refine)
-    limit = limit_of(operation.name, quantity, chosen.args)
+    limit = limit_of(operation, quantity, chosen.args)
     return _rounded(Asked(total, sum(sizes, np.zeros(like.shape)), limit), chosen.dtype)
 
 
 # ── NaN and infinities ──────────────────────────────────────────────────────────────────────────────────────────────
+# A NaN stands for any number: what comes out of extended ball arithmetic as NaN depends on it, or is what the
+# definition leaves open, ∞ − ∞ or 0 · ∞. What comes out sharp is the same for every number.
 
 
 def _special(operation: Operation, chosen: Chosen, kind: str) -> list[Result | None]:
     """One for each quantity, where some input is NaN or infinite and no mask."""
-    name, inputs = operation.name, (chosen.delta, *chosen.args)
-    if name in SCALAR_FUNCTIONS and not any(np.isnan(a).any() for a in inputs):
+    inputs = (chosen.delta, *chosen.args)
+    if operation.promise == "function" and not any(np.isnan(a).any() for a in inputs):
         letter = {"value": "u", "jacobian": "Jx", "vjp": "dx"}[kind]
-        limits = at_infinity(name, kind, *inputs)
-        return [_result(limits, np.zeros(limits.shape), limit_of(name, letter, chosen.args))]
+        limits = at_infinity(operation, kind, *inputs)
+        return [_result(limits, np.zeros(limits.shape), limit_of(operation, letter, chosen.args))]
     ones = [np.where(np.isfinite(a), a, a.dtype.type(1)) for a in inputs]
-    asked = _asked(operation, Case(name, tuple(ones[1:]), ones[0], ()), kind)
-    masks = undefined(name, kind, *inputs)
-    pairs = zip(asked, masks, strict=True)
+    asked = _asked(operation, Case(operation.name, tuple(ones[1:]), ones[0], ()), kind)
+    pairs = zip(asked, undefined(operation, kind, *inputs), strict=True)
     return [None if one is None or mask is None else _spoilt(_rounded(one, chosen.dtype), mask) for one, mask in pairs]
+
+
+def undefined(operation: Operation, kind: str, delta: Array, *args: Array) -> list[Array | None]:
+    """Which entries of the "value" (one array), "jacobian" or "vjp" (one for each argument) are NaN.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> nan, delta = np.array([np.nan, 2.0]), np.ones(2)
+    >>> [mask.tolist() for mask in undefined(OPERATIONS["hadamard"], "vjp", delta, nan, delta)]
+    [[False, False], [True, False]]
+
+    tanh stands for every scalar function whose slope depends on its argument as its value does. The slope at NaN of
+    those whose slope is constant may be that constant, or NaN as h′(NaN) is for all: where it matters there is None.
+    """
+    tanh, own = FUNCTIONS["tanh"], [FUNCTIONS[h.name] for h in operation.functions]
+    forms = [f if _is_straight(f) else tanh for f in own], [tanh for _ in own]
+    masks, most = (_masks(partial(DEFINITIONS[operation.base], *hs), operation, kind, delta, args) for hs in forms)
+    return [mask if np.array_equal(mask, other) else None for mask, other in zip(masks, most, strict=True)]
+
+
+def _is_straight(h: Callable[..., Any]) -> bool:
+    """Whether a scalar function has a slope at NaN: the same everywhere."""
+    nan = np.array([np.nan])
+    with working_precision(START):
+        return not slopes(program_of(h, (("n",), ("n",)), "value", (nan, nan)), [nan], 0, 0)[0].is_nan()
+
+
+def _masks(f: Any, operation: Operation, kind: str, delta: Array, args: Sequence[Array]) -> list[Array]:
+    program = program_of(f, operation.cores, "value", (delta, *args))
+    weights = delta.ravel().tolist()
+
+    def derivative(i: int, k: int) -> Array:
+        """Where it is NaN: of each output, or of their sum with the cotangent for weights."""
+        found = slopes(program, args, i, k)
+        if kind == "vjp":
+            return np.array(sum((by * weights[j] for j, by in found.items()), arb(0)).is_nan())
+        return np.array([j in found and found[j].is_nan() for j in range(delta.size)])
+
+    with working_precision(START):
+        if kind == "value":
+            return [np.asarray(_is_nan(over_balls(program, args)), bool)]
+        outer = () if kind == "vjp" else delta.shape
+        columns = ([derivative(i, k) for k in range(a.size)] for i, a in enumerate(args))
+        return [np.array(some, bool).T.reshape(outer + a.shape) for some, a in zip(columns, args, strict=True)]
+
+
+_is_nan = np.frompyfunc(lambda x: x.is_nan(), 1, 1)
+
+
+def at_infinity(operation: Operation, kind: str, delta: Array, x: Array) -> Array:
+    """A scalar function's "value", "jacobian" or "vjp" where entries of `x` may be infinite: the limits.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> at_infinity(OPERATIONS["gelu"], "value", np.ones(2), np.array([np.inf, -np.inf])).tolist()
+    [inf, 0.0]
+
+    Extended ball arithmetic knows them, but for `∞ · 0` in `x f(x)`: there a number beyond every float is asked.
+    """
+    with working_precision(START):
+        points = [_limit(operation, arb(a)) for a in x.tolist()]
+        if kind == "value":
+            return np.array([_nearest(h, x.dtype) for h, _ in points], x.dtype)
+        if kind == "jacobian":
+            return np.diag(np.array([_nearest(slope, x.dtype) for _, slope in points], x.dtype))
+        pairs = zip(delta.tolist(), points, strict=True)
+        return np.array([_nearest(arb(d) * slope, x.dtype) for d, (_, slope) in pairs], x.dtype)
+
+
+def _limit(operation: Operation, a: arb) -> tuple[arb, arb]:
+    """`h` and `h′`."""
+    for there in (a, FAR if a > 0 else -FAR):
+        point = np.array([there], object)
+        program = program_of(definition(operation), operation.cores, "value", (point, point))
+        h, slope = over_balls(program, [point])[0], slopes(program, [point], 0, 0).get(0, arb(0))
+        if not (h.is_nan() or slope.is_nan()):
+            break
+    return h, slope
+
+
+def _nearest(ball: arb, dtype: np.dtype[Any]) -> float:
+    low, high = round_to(ball.lower(), dtype), round_to(ball.upper(), dtype)
+    if low != high:
+        raise ArithmeticError(f"a limit is not settled between {low!r} and {high!r}")
+    return low
 
 
 def _spoilt(result: Result, mask: Array) -> Result:

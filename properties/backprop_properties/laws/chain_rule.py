@@ -15,8 +15,9 @@ import jax
 import numpy as np
 
 from backprop_oracle.autodiff import Answer, quick_compilation
-from backprop_oracle.definitions import definition
-from backprop_oracle.rounding import Precision, traced
+from backprop_oracle.definitions import FUNCTIONS, affine, definition
+from backprop_oracle.program import traced
+from backprop_oracle.rounding import Precision, bounded
 from backprop_reference import OPERATIONS, Gradients, Jacobian, Layer, backpropagation
 from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
 from backprop_reference.table import ACTIVATIONS
@@ -38,7 +39,7 @@ def ask(whole: Callable[..., Any], parts: Callable[..., Any], *args: Any) -> tup
     args = jax.tree.map(np.asarray, args)
     said = jax.tree.map(np.asarray, jax.jit(whole, compiler_options=quick_compilation())(*args))
     leaves = jax.tree.leaves(args)
-    return said, jax.tree.map(Answer, *traced(parts, *args)(TWICE, leaves, [np.zeros(a.shape) for a in leaves]))
+    return said, bounded(traced(parts, *args), TWICE, leaves, [np.zeros(a.shape) for a in leaves])
 
 
 def factors_of(chain: Chain) -> Callable[[Any], list[Any]]:
@@ -188,8 +189,8 @@ def backpropagation_is_the_gradient(seed: int, rule: Callable[..., Gradients] = 
 
     def one(parameters: Any, x: Any, y: Any) -> Any:
         for h, (W, b) in zip(functions, parameters, strict=True):
-            x = definition(f"activation[{h}]")(W, x, b)
-        return definition(loss.name)(x, y)
+            x = FUNCTIONS[h](affine(W, x, b))
+        return definition(loss)(x, y)
 
     def gradients(parameters: Any, x: Any, y: Any) -> Any:
         each = reduce(lambda f, _: jax.vmap(f, in_axes=(None, 0, 0)), batch, one)

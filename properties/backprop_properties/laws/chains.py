@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
     def defined(self, *u: Any) -> Any:
         """The oracle's definition, as a function of the free arguments alone."""
-        return definition(self.operation.name)(*self.at(*u))
+        return definition(self.operation)(*self.at(*u))
 
     def forward(self, *u: Array) -> Array:
         return self.operation.forward(*self.at(*u))

@@ -14,23 +14,28 @@ arithmetic, which neither overflows nor underflows. A scale beyond float64 comes
 there the terms overflow, and no bound can be asked of an implementation.
 """
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flint import arb
 
-from backprop_oracle.certified import PrecisionCapReached, definition, taylor
+from backprop_oracle.autodiff import program_of
+from backprop_oracle.balls import over_balls
+from backprop_oracle.certified import PrecisionCapReached, slopes_at
+from backprop_oracle.definitions import FUNCTIONS, definition, row_of
 from backprop_oracle.enclosures import round_to, working_precision
+from backprop_oracle.program import Equation, Program, contraction
+from backprop_reference import Operation, ScalarFunction, identity
 
 BITS = 128  # a scale needs a few digits; `z` in `h(z)` needs those that floats have
 REACH = 16  # errors of up to 16 eps · s are followed through the functions
 LARGEST = float(np.finfo(np.float64).max)
-FACTORED = ("silu", "gelu", "gelu_tanh")  # x f(x): near the zero of f + x f′ that sum cancels
 
 Balls = Any  # an object array of arb
-Layers = list[tuple[str, Balls, Balls]]  # h, W, b
+Layers = list[tuple[ScalarFunction, Balls, Balls]]  # h, W, b
 
 
 class Rounded(NamedTuple):
@@ -47,7 +52,7 @@ class Format(NamedTuple):
     tiny: arb
 
 
-def scale(name: str, quantity: str, *args: Any, at: Mapping[int, Sequence[int]] | None = None) -> Any:
+def scale(operation: str | Operation, quantity: str, *args: Any, at: Mapping[int, Sequence[int]] | None = None) -> Any:
     """The scale of an operation's "value", of its "jacobian", or of its "vjp" (then `delta` is the first argument).
 
     A float64 array of the value's shape; for Jacobian and vjp a tuple with one for each argument. 0 asks for plain
@@ -58,119 +63,140 @@ def scale(name: str, quantity: str, *args: Any, at: Mapping[int, Sequence[int]] 
     >>> scale("softmax", "vjp", np.array([5.0, 5.0]), np.array([0.0, 1.0]))
     (array([0., 0.]),)
     """
-    definition(name)  # which raises ValueError for an unknown name
-    base, *bound = re.findall(r"\w+", name)
+    row = row_of(operation)
     arrays = [np.asarray(arg) for arg in args]
     info = np.finfo(np.result_type(*arrays))
     exact = [_exact(array) for array in arrays]
     with working_precision(BITS):
         f = Format(arb(float(info.eps)), arb(float(info.tiny)))
         if quantity == "value":
-            return _floats(_value(f, base, bound, exact))
+            return _floats(_value(f, row, exact))
         if quantity == "vjp":
-            return tuple(_floats(s) for s in _vjp(f, base, bound, exact[0], exact[1:], at or {}))
+            return tuple(_floats(s) for s in _vjp(f, row, exact[0], exact[1:], at or {}))
         if quantity == "jacobian":
-            return _jacobian(f, base, bound, exact)
+            return _jacobian(f, row, exact)
     raise ValueError(f"quantity {quantity!r} is none of 'value', 'jacobian' and 'vjp'")
 
 
-# ── What the problem adds up, operation by operation ────────────────────────────────────────────────────────────────
+# ── What the problem adds up ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _value(f: Format, base: str, bound: list[str], args: list[Balls]) -> Balls:
-    match base:
-        case "sum_reduction":
-            return np.abs(args[0]).sum()
-        case "dot":
-            return (np.abs(args[0] * args[1]) + f.tiny).sum()
-        case "squared_error":  # x - y is rounded once, and squares do not cancel
-            return (np.square(args[0] - args[1]) + f.tiny).sum()
-        case "softmax_cross_entropy":
-            x, y = args
-            return arb(0) if _one_hot(y) else _cross_entropy(f, Rounded(x, 0 * y), y)[0]
-    if base in LAYERED:
-        layers, x, y = _unpacked(base, bound, args)
+def _value(f: Format, row: Operation, args: list[Balls]) -> Balls:
+    if row.layers:
+        layers, x, y = _unpacked(row, args)
         h, _ = _forward(f, layers, x)
         h_s = h.s if y is None else _cross_entropy(f, h, y)[0] + _lost(f, y)
-        return h_s[0] if base == "linear_regression" else h_s
-    return _zeros(args[0])  # scale, add, subtract, hadamard, h(x), softmax: a few roundings of the result itself
+        return h_s if len(row.cores[-1]) or y is not None else h_s[0]
+    if row.promise == "cross-entropy":
+        x, y = args
+        return arb(0) if _one_hot(y) else _cross_entropy(f, Rounded(x, 0 * y), y)[0]
+    return _last_sums(f, row, "value", args)[0]
 
 
 def _vjp(
-    f: Format, base: str, bound: list[str], delta: Balls, args: list[Balls], at: Mapping[int, Sequence[int]]
+    f: Format, row: Operation, delta: Balls, args: list[Balls], at: Mapping[int, Sequence[int]]
 ) -> tuple[Balls, ...]:
-    match base:
-        case "scale":
-            return 0 * args[0], (np.abs(delta * args[0]) + f.tiny).sum()
-        case "softmax":  # s_i Σ_j s_j |δ_i - δ_j|, which is 0 for a constant delta
-            s = _softmax(args[0])[0]
-            return (_balls([s[i] * (s @ np.abs(delta[i] - delta)) for i in at.get(0, range(len(s)))]),)
-        case "softmax_cross_entropy":
-            x, y = args
-            _, slope, _ = _cross_entropy(f, Rounded(x, 0 * y), y)
-            return _zeros(x) if _one_hot(y) else _product(f, Rounded(delta, np.abs(delta)), slope).s, 0 * y
-    if base in FACTORED:
-        points = taylor(base, args[0], 2)
-        sizes = [_factored(h, slope, x) for (h, slope), x in zip(points, args[0], strict=True)]
-        return (np.abs(delta) * _balls(sizes),)
-    if base in LAYERED:
-        layers, x, y = _unpacked(base, bound, args)
+    if row.layers:
+        layers, x, y = _unpacked(row, args)
         h, steps = _forward(f, layers, x)
         start, dy = Rounded(np.atleast_1d(delta), np.abs(np.atleast_1d(delta))), None
         if y is not None:
             _, slope, dy_s = _cross_entropy(f, h, y)
             start = _product(f, start, Rounded(slope.v, slope.s + _lost(f, y)))
             dy = np.abs(delta) * (dy_s + f.tiny)
-        return _arranged(base, *_backward(f, steps, start), dy)
-    return tuple(0 * arg for arg in args)  # products of two numbers, signs and copies
+        return _by_argument(row, args, *_backward(f, steps, start), dy)
+    match row.promise:
+        case "softmax":  # s_i Σ_j s_j |δ_i - δ_j|, which is 0 for a constant delta
+            s = _softmax(args[0])[0]
+            return (_balls([s[i] * (s @ np.abs(delta[i] - delta)) for i in at.get(0, range(len(s)))]),)
+        case "cross-entropy":
+            x, y = args
+            _, slope, _ = _cross_entropy(f, Rounded(x, 0 * y), y)
+            return _zeros(x) if _one_hot(y) else _product(f, Rounded(delta, np.abs(delta)), slope).s, 0 * y
+        case "function" if row.functions[0].factored:
+            points = slopes_at(definition(row), args[0].tolist())
+            sizes = [_factored(h, slope, x) for (h, slope), x in zip(points, args[0], strict=True)]
+            return (np.abs(delta) * _balls(sizes),)
+    return tuple(_last_sums(f, row, "vjp", args, delta)[1:])
 
 
-def _jacobian(f: Format, base: str, bound: list[str], args: list[Balls]) -> tuple[np.ndarray, ...]:
+def _jacobian(f: Format, row: Operation, args: list[Balls]) -> tuple[np.ndarray, ...]:
     """Row by row: the vjp's scales for the unit cotangents."""
-    if base == "softmax":  # s_i (1 - s_i) and -s_i s_j are products
+    if row.promise == "softmax":  # s_i (1 - s_i) and -s_i s_j are products
         return (np.zeros(args[0].shape * 2),)
-    if base in SCALAR:
-        return tuple(_floats(s) for s in _vjp(f, base, bound, np.array(arb(1)), args, {}))
+    if not row.cores[-1]:
+        return tuple(_floats(s) for s in _vjp(f, row, np.array(arb(1)), args, {}))
     m = len(args[0])
-    rows = [_vjp(f, base, bound, _exact(unit), args, {}) for unit in np.eye(m)]
-    return tuple(_floats(_balls([row[a] for row in rows])).reshape((m, *arg.shape)) for a, arg in enumerate(args))
+    rows = [_vjp(f, row, _exact(unit), args, {}) for unit in np.eye(m)]
+    return tuple(_floats(_balls([one[a] for one in rows])).reshape((m, *arg.shape)) for a, arg in enumerate(args))
 
 
-SCALAR = ("sum_reduction", "dot", "squared_error", "linear_regression", "softmax_cross_entropy",
-          "logistic_regression", "two_layer_network", "backpropagation")  # fmt: skip
-LAYERED = ("matvec", "affine", "activation", "linear_regression", "logistic_regression", "two_layer_network",
-           "backpropagation")  # fmt: skip
+def _last_sums(f: Format, row: Operation, kind: str, args: list[Balls], *delta: Balls) -> list[Balls]:
+    """`Σ|terms|` of each output of the definition's program, where that is a sum of numbers or of products; else 0."""
+    sizes = {
+        letter: n for core, a in zip(row.cores, args, strict=False) for letter, n in zip(core, a.shape, strict=True)
+    }
+    output = np.empty([sizes[letter] for letter in row.cores[-1]])
+    program = program_of(definition(row), row.cores, kind, (output, *args))
+    made_by = {result: equation for equation in program.equations for result in equation.results}
+    found = []
+    for atom in program.outputs:
+        last = made_by.get(atom)
+        added = _added_axes(last) if last else ()
+        if last is None or not added:
+            found.append(_zeros(over_balls(_giving(program, [atom]), [*delta, *args])[0]))
+            continue
+        terms = [np.abs(a) for a in over_balls(_giving(program, last.operands), [*delta, *args])]
+        if last.name == "dot_general":
+            n = int(np.prod([terms[0].shape[axis] for axis in added]))
+            found.append(contraction(last.params, *terms) + n * f.tiny)
+        else:  # what is not an argument itself may have underflown
+            each = terms[0] + f.tiny if last.operands[0] in made_by else terms[0]
+            found.append(np.add.reduce(each, axis=added))
+    return found
 
 
-def _unpacked(base: str, bound: list[str], args: list[Balls]) -> tuple[Layers, Balls, Balls | None]:
-    """The operation as a network: its layers `h(W x + b)`, its input, and the cross-entropy's `y` if it ends so."""
-    match base, args:
-        case "matvec", (W, x):
-            return [("identity", W, _exact(np.zeros(len(W))))], x, None
-        case "affine" | "activation", (W, x, b):
-            return [(bound[0] if bound else "identity", W, b)], x, None
-        case "linear_regression", (w, x, y):
-            return [("square", w[None, :], _balls([-y[()]]))], x, None
-        case "logistic_regression", (W, x, b, y):
-            return [("identity", W, b)], x, y
-    *parameters, x, y = args
-    hs = [*bound, "identity"] if base == "two_layer_network" else bound
-    return list(zip(hs, parameters[0::2], parameters[1::2], strict=True)), x, y
+def _added_axes(equation: Equation) -> tuple[int, ...]:
+    """Along which axes of its first operand a sum runs."""
+    if equation.name == "reduce_sum":
+        return tuple(equation.params["axes"])
+    return tuple(equation.params["dimension_numbers"][0][0]) if equation.name == "dot_general" else ()
 
 
-def _arranged(base: str, layers: list[tuple[Balls, Balls]], dx: Balls, dy: Balls | None) -> tuple[Balls, ...]:
-    """The layers' `dW`, `db` and the rest, in the order of the operation's arguments."""
-    dW, db = layers[0]
-    match base:
-        case "matvec":
-            return dW, dx
-        case "affine" | "activation":
-            return dW, dx, db
-        case "linear_regression":
-            return dW[0], dx, db[0]
-        case "logistic_regression":
-            return dW, dx, db, dy
-    return *(d for layer in layers for d in layer), dx, dy
+def _giving(program: Program, outputs: Sequence[Any]) -> Program:
+    """The program with other outputs, in a list."""
+    return replace(program, outputs=outputs, structure=jax.tree.structure([0] * len(outputs)))
+
+
+def _unpacked(row: Operation, args: list[Balls]) -> tuple[Layers, Balls, Balls | None]:
+    """The operation as a network: its layers, their input, and the cross-entropy's `y` if it ends so."""
+    named = dict(zip(row.arguments, args, strict=True))
+    layers: Layers = []
+    for layer in row.layers:
+        W, b = _matrix(named.pop(layer.W)), named.pop(layer.b.lstrip("-"), None)
+        bias = _exact(np.zeros(len(W))) if b is None else np.atleast_1d(-b if layer.b.startswith("-") else b)
+        layers.append((layer.h, W, bias))
+    target = next((name for name, kind in row.domain.items() if kind == "target"), "")
+    y = named.pop(target, None)
+    (x,) = named.values()
+    return layers, x, y
+
+
+def _matrix(W: Balls) -> Balls:
+    """A vector of weights as the one row of a matrix."""
+    return W if W.ndim == 2 else W[None, :]
+
+
+def _by_argument(
+    row: Operation, args: list[Balls], layers: list[tuple[Balls, Balls]], dx: Balls, dy: Balls | None
+) -> tuple[Balls, ...]:
+    """The layers' `dW` and `db` and the rest, in the order and the shapes of the arguments."""
+    named: dict[str, Balls] = {}
+    for layer, (dW, db) in zip(row.layers, layers, strict=True):
+        named |= {layer.W: dW, layer.b.lstrip("-"): db}
+    for name in row.arguments:
+        named.setdefault(name, dy if row.domain.get(name) == "target" else dx)
+    return tuple(np.reshape(named[name], a.shape) for name, a in zip(row.arguments, args, strict=True))
 
 
 # ── Running bounds ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,9 +205,9 @@ def _arranged(base: str, layers: list[tuple[Balls, Balls]], dx: Balls, dy: Balls
 def _forward(f: Format, layers: Layers, x: Balls) -> tuple[Rounded, list[tuple[Balls, Rounded, Rounded]]]:
     """The output, and for each layer `W`, its input and `h′(z)`."""
     h, steps = Rounded(x, np.abs(x)), []
-    for name, W, b in layers:
+    for g, W, b in layers:
         z = Rounded(W @ h.v + b, np.abs(W) @ h.s + np.abs(b) + W.shape[1] * f.tiny)
-        output, slope = _applied(f, name, z)
+        output, slope = _applied(f, g, z)
         steps.append((W, h, slope))
         h = output
     return h, steps
@@ -204,24 +230,29 @@ def _product(f: Format, a: Rounded, b: Rounded) -> Rounded:
     return Rounded(v, np.abs(a.v) * b.s + a.s * np.abs(b.v) - np.abs(v) + f.tiny)
 
 
-def _applied(f: Format, name: str, z: Rounded) -> tuple[Rounded, Rounded]:
+def _applied(f: Format, h: ScalarFunction, z: Rounded) -> tuple[Rounded, Rounded]:
     """`h(z)` and `h′(z)`, with all that happens to them within reach of `z`."""
-    if name == "identity":
+    if h is identity:
         return z, Rounded(0 * z.v + 1, 0 * z.v + 1)
-    entries = [_around(name, arb(a).mid(), s, REACH * f.eps) for a, s in zip(z.v, z.s, strict=True)]
+    middles, reach = [arb(a).mid() for a in z.v], REACH * f.eps
+    beside = [end.mid() for a, s in zip(middles, z.s, strict=True) for end in (a - reach * s, a + reach * s)]
+    try:
+        points = slopes_at(FUNCTIONS[h.name], [*middles, *beside])
+        around = [points[k + len(middles) :][k : k + 2] for k in range(len(middles))]
+    except PrecisionCapReached:  # the edge of the domain is within reach: no digit is safe
+        points = slopes_at(FUNCTIONS[h.name], middles)
+        around = [[(arb(LARGEST), arb(LARGEST))]] * len(middles)
+    entries = [_around(h, a, *pair, reach) for a, *pair in zip(middles, points, around, strict=False)]
     v, s, slope, slope_s = _balls(entries).reshape(-1, 4).T
     return Rounded(v, s + f.tiny), Rounded(slope, slope_s + f.tiny)
 
 
-def _around(name: str, a: arb, s: arb, reach: arb) -> list[arb]:
+def _around(
+    h: ScalarFunction, a: arb, here: tuple[arb, arb], beside: Sequence[tuple[arb, arb]], reach: arb
+) -> list[arb]:
     """`h(a)`, its size, `h′(a)`, its size."""
-    r = reach * s
-    try:
-        here, *beside = taylor(name, [a, (a - r).mid(), (a + r).mid()], 2)
-    except (ValueError, PrecisionCapReached):  # the edge of the domain is within reach: no digit is safe
-        here, beside = taylor(name, [a], 2)[0], [[arb(LARGEST)] * 2]
     jumps = [max(abs(b[k] - here[k]) for b in beside) / reach for k in range(2)]
-    size = _factored(here[0], here[1], a) if name in FACTORED else abs(here[1])
+    size = _factored(here[0], here[1], a) if h.factored else abs(here[1])
     return [here[0], abs(here[0]) + jumps[0], here[1], size + jumps[1]]
 
 

@@ -12,20 +12,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from flint import arb
 
 from backprop_oracle import certified
+from backprop_oracle.autodiff import evaluated
+from backprop_oracle.definitions import definition
 from backprop_oracle.enclosures import Enclosures, round_to
-from backprop_reference import Operation
+from backprop_reference import Operation, ScalarFunction
 
 from ..cases.inputs import Case
-from ..cases.regimes import family
-from .claims import Array, Certified
+from .claims import Array, Certified, Holds
 from .conditions import scale
 from .table import Point
 
 Claims = Iterator[Certified]
 HALF = 0.5 + 1e-6  # a correctly rounded result, and what the measure of its error may round up
-WORK = 2_100  # entries × columns that a law certifies in passing
+WORK = 21_000  # entries × columns that a law certifies in passing
+AGREED = 40  # entries of arguments: each costs the second judge a pass
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Bound:
         return f"{text} {self.unit}"
 
 
-ULP, CONDITION = "ULP", "ULP of the condition"
+ULP, CONDITION, ROUNDING = "ULP", "ULP of the condition", "times what rounding may do to the definition"
 
 _ROUNDED = Bound(HALF, 0, ULP, "one operation of IEEE 754, correctly rounded")
 _SUM = Bound(
@@ -57,7 +60,9 @@ _SUM = Bound(
 _LAYERS = Bound(8, 1, CONDITION, "per layer: a sum, the function of its result, and the product with what comes back")
 _KINK = Bound(16, 1, CONDITION, "a kink within reach of the rounding of its argument: either slope may come out")
 
-# The family, the quantity: `u` the value, `J` and `d` with an argument, or without one for all those not named.
+_DEFINED = Bound(1, 0, ROUNDING, "what a row promises that promises nothing else: the running error analysis")
+
+# A row's promise, the quantity: `u` the value, `J` and `d` with an argument, or without one for all those not named.
 BOUNDS: Mapping[tuple[str, str], Bound] = {
     ("elementary", "u"): _ROUNDED,
     ("elementary", "J"): _ROUNDED,
@@ -85,6 +90,9 @@ BOUNDS: Mapping[tuple[str, str], Bound] = {
     ("kinked", "u"): _LAYERS,
     ("kinked", "J"): _KINK,
     ("kinked", "d"): _KINK,
+    ("definition", "u"): _DEFINED,
+    ("definition", "J"): _DEFINED,
+    ("definition", "d"): _DEFINED,
 }
 
 
@@ -95,34 +103,41 @@ def bounds_markdown() -> str:
     | elementary | u | 0.5 ULP | one operation of IEEE 754, correctly rounded |
     """
     rows = [f"| {kind} | {quantity} | {bound} | {bound.reason} |" for (kind, quantity), bound in BOUNDS.items()]
-    return "\n".join(["| family | quantity | at most | why |", "|---|---|---|---|", *rows])
+    return "\n".join(["| promise | quantity | at most | why |", "|---|---|---|---|", *rows])
 
 
-def bound_of(operation: str, quantity: str, args: Sequence[Array]) -> Bound:
-    """The row of the table for a quantity such as `u`, `Jx` or `dalpha`.
+def bound_of(row: Operation, quantity: str, args: Sequence[Array]) -> Bound:
+    """What a row promises of a quantity such as `u`, `Jx` or `dalpha`.
 
-    >>> str(bound_of("scale", "dalpha", ())), str(bound_of("tanh", "Jx", ()))
+    >>> from backprop_reference import OPERATIONS
+    >>> str(bound_of(OPERATIONS["scale"], "dalpha", ())), str(bound_of(OPERATIONS["tanh"], "Jx", ()))
     ('4 + log₂ n ULP of the condition', '4 ULP')
     """
-    kind = "kinked" if operation in ("activation[relu]", "activation[leaky_relu]") else family(operation)
-    if kind == "cross-entropy" and quantity in ("Jx", "dx") and _one_hot(args[1]):
-        return BOUNDS[kind, f"{quantity} one-hot"]
-    return BOUNDS.get((kind, quantity)) or BOUNDS[kind, quantity[0]]
+    promise = "kinked" if len(row.layers) == 1 and _jumps(row.layers[0].h) else row.promise
+    if promise == "cross-entropy" and quantity in ("Jx", "dx") and _one_hot(args[1]):
+        return BOUNDS[promise, f"{quantity} one-hot"]
+    return BOUNDS.get((promise, quantity)) or BOUNDS[promise, quantity[0]]
 
 
-def limit_of(operation: str, quantity: str, args: Sequence[Array]) -> float:
-    """That row's limit for arguments of these shapes."""
+def _jumps(h: ScalarFunction) -> bool:
+    """Whether the slopes of its two pieces differ where they meet, at 0."""
+    return h.kinked and bool(h.derivative(-1e-30) != h.derivative(1e-30))
+
+
+def limit_of(row: Operation, quantity: str, args: Sequence[Array]) -> float:
+    """That bound's limit for arguments of these shapes."""
     longest = max((size for a in args for size in a.shape), default=1)
-    return bound_of(operation, quantity, args).limit(longest, depth(operation))
+    return bound_of(row, quantity, args).limit(longest, depth(row))
 
 
-def depth(operation: str) -> int:
-    """How many layers an operation has.
+def depth(row: Operation) -> int:
+    """How many layers an operation has; what is no chain of layers is one.
 
-    >>> depth("backpropagation[tanh,identity]"), depth("dot")
+    >>> from backprop_reference import OPERATIONS
+    >>> depth(OPERATIONS["two_layer_network[tanh]"]), depth(OPERATIONS["dot"])
     (2, 1)
     """
-    return {"two_layer_network": 2, "backpropagation": operation.count(",") + 1}.get(operation.partition("[")[0], 1)
+    return max(len(row.layers), 1)
 
 
 # ── What is asked ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,12 +163,13 @@ def questions(operation: Operation, case: Case, kind: str, *, work: int = WORK) 
 
     None at all of a case that is more `work` to certify, or whose intermediate results overflow.
     """
-    name, args = operation.name, case.args
+    args = case.args
     columns = 1 if kind == "value" else sum(a.size for a in args)
     if not may_be_asked(operation, case, columns, work):
         return ()
     point = (case.delta, *args) if kind == "vjp" else args
-    truths, sizes = _TRUTHS[kind](name, *point), scale(name, kind, *point)
+    sizes = _rounding(operation, case, kind) if operation.promise == "definition" else scale(operation, kind, *point)
+    truths = _TRUTHS[kind](operation, *point)
     if kind == "value":
         return (_question(operation, case, "u", "u", truths, sizes),)
     letter, shown = ("J", "J_") if kind == "jacobian" else ("d", "d")
@@ -168,14 +184,24 @@ _TRUTHS: Mapping[str, Callable[..., Any]] = {
 }
 
 
+def _rounding(operation: Operation, case: Case, kind: str) -> Any:
+    """What rounding may do to the definition, in `eps`: the scale of a row that promises nothing else."""
+    kinds = ("jacobian",) if kind == "jacobian" else ("vjp",)
+    said = evaluated(operation, case.delta, case.args, kinds=kinds, dtype=case.dtype)
+    eps = float(np.finfo(case.dtype).eps)
+    bounds = {"value": said.forward.bound / eps, "vjp": [d.bound / eps for d in said.vjp]}
+    return bounds.get(kind, [J.bound / eps for J in said.jacobian])
+
+
 def _question(operation: Operation, case: Case, what: str, quantity: str, truth: Enclosures, size: Array) -> Question:
-    name, largest = operation.name, float(np.finfo(case.dtype).max)
-    if (family(name), quantity) == ("cross-entropy", "u") and (case.args[1] >= 0).all():
+    largest = float(np.finfo(case.dtype).max)
+    if (operation.promise, quantity) == ("cross-entropy", "u") and (case.args[1] >= 0).all():
         size = np.zeros(())  # nothing cancels
     with np.errstate(over="ignore", invalid="ignore"):
         size = np.asarray(size) + _underflow(operation, case, quantity, largest)
     size = np.where(size < largest, size, np.nan)  # the terms overflow: nothing can be asked
-    return Question(what, truth, size, limit_of(name, quantity, case.args), bound_of(name, quantity, case.args).unit)
+    bound = bound_of(operation, quantity, case.args)
+    return Question(what, truth, size, limit_of(operation, quantity, case.args), bound.unit)
 
 
 def _underflow(operation: Operation, case: Case, quantity: str, largest: float) -> Any:
@@ -186,10 +212,10 @@ def _underflow(operation: Operation, case: Case, quantity: str, largest: float) 
     """
     tiny = float(np.finfo(case.dtype).tiny)
     delta, args = case.delta.astype(np.float64), case.args
-    match family(operation.name), quantity:
+    match operation.promise, quantity:
         case "function", "dx":
-            series = certified.taylor(operation.name, args[0].tolist(), 2, dtype=case.dtype)
-            overflows = np.array([math.isinf(round_to(slope.mid(), case.dtype)) for _, slope in series], bool)
+            points = certified.slopes_at(definition(operation), list(map(arb, args[0].tolist())))
+            overflows = np.array([math.isinf(round_to(slope.mid(), case.dtype)) for _, slope in points], bool)
             return np.where(overflows, np.inf, np.abs(delta) * tiny)
         case "softmax", "dx":
             return (delta.max() - delta.min()) * tiny
@@ -211,12 +237,12 @@ def may_be_asked(operation: Operation, case: Case, columns: int, work: int = WOR
     """
     arrays = (*case.args, case.delta)
     entries = sum(a.size for a in case.args)
-    masked = operation.name in certified.MASKABLE
-    finite = [np.isfinite(a) | (np.isneginf(a) & (masked and a is case.args[0])) for a in arrays]
+    masked = [name in operation.masks for name in (*operation.arguments, "delta")]
+    finite = [np.isfinite(a) | (np.isneginf(a) & may) for a, may in zip(arrays, masked, strict=True)]
     if entries * columns > work or not all(ok.all() for ok in finite):
         return False
-    if family(operation.name) in ("composition", "sum"):
-        most = float(np.finfo(case.dtype).max) ** (1 / (depth(operation.name) + 4))
+    if operation.promise in ("composition", "sum"):
+        most = float(np.finfo(case.dtype).max) ** (1 / (depth(operation) + 4))
         return all((np.abs(a) <= most).all() for a in arrays)
     return True
 
@@ -263,9 +289,35 @@ def vjp_within_bound_of_truth(p: Point) -> Claims:
             yield asked[i].claim(d)
 
 
+def rules_of_derivatives_agree_with_power_series(p: Point) -> Iterator[Holds]:
+    """The certified vjp by JAX's rules and that by power series, which owes nothing to them, overlap."""
+    args = p.case.args
+    if sum(a.size for a in args) > AGREED or not may_be_asked(p.operation, p.case, 1):
+        return
+    if any(np.isneginf(a).any() for a in args):  # ∂L/∂y of a mask is what the definition says, and no limit
+        return
+    try:
+        by_rules = certified.vjp(p.operation, p.case.delta, *p.case.args)
+        by_series = certified.vjp_by_slopes(p.operation, p.case.delta, *p.case.args)
+    except certified.PrecisionCapReached:  # a kink that no digit decides
+        return
+    for name, one, other in zip(p.operation.arguments, by_rules, by_series, strict=True):
+        for k, (a, b) in enumerate(zip(one.balls, other.balls, strict=True)):
+            overlap = a.overlaps(b)
+            told = "" if overlap else f"d{name}, entry {k}: {a.str(20)} by JAX's rules, {b.str(20)} by power series"
+            yield Holds(f"d{name} certified", overlap, told)
+
+
 TRUTH_LAWS: Mapping[str, Callable[[Point], Claims]] = {
     law.__name__: law
-    for law in (value_within_bound_of_truth, jacobian_within_bound_of_truth, vjp_within_bound_of_truth)
+    for law in (
+        value_within_bound_of_truth,
+        jacobian_within_bound_of_truth,
+        vjp_within_bound_of_truth,
+    )
+}
+JUDGE_LAWS: Mapping[str, Callable[[Point], Any]] = {  # of what is true, whatever the implementation
+    "rules_of_derivatives_agree_with_power_series": rules_of_derivatives_agree_with_power_series
 }
 
 

@@ -13,9 +13,9 @@ from ..cases.hypothesis_shrink import complexity
 from ..cases.inputs import Case
 from ..laws.claims import Array, Measure, Violation
 from ..laws.table import LAWS
-from ..laws.truth import TRUTH_LAWS
+from ..laws.truth import JUDGE_LAWS, TRUTH_LAWS
 
-EVERY_LAW = {**LAWS, **TRUTH_LAWS}
+EVERY_LAW = {**LAWS, **TRUTH_LAWS, **JUDGE_LAWS}
 BATCH = "a_batch_equals_jax"  # the law of a failure that no example of a batch shows on its own
 
 

@@ -1,0 +1,277 @@
+"""A traced function as a list of equations: what JAX makes of a definition, or of its vjp, jvp or Jacobian.
+
+The same program is run in floats with bounds (`rounding.py`), over balls, over fractions, and over value and slope
+(`balls.py`). Sizes may be letters, so that one trace serves every shape. What only moves or picks entries is the same
+for all interpreters and stands here: NumPy's own functions for the plain ones, and for gather, scatter and their
+relatives JAX's word on the numbers 1, 2, 3 …, which tell the entries apart.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export, lax
+from jax.extend.core import Jaxpr, Literal, Primitive, Var
+from jax.interpreters import ad
+
+Array = Any  # of float64, integers, truth values, or objects that are numbers
+Params = Mapping[str, Any]
+
+CONTROL = ("scan", "while", "cond")  # hold programs, too, but not ones to be written out once
+
+
+class Equation(NamedTuple):
+    """One step of a program; `fixed` where it depends on no input, as the √½ of a definition."""
+
+    primitive: Primitive
+    operands: Sequence[Any]
+    results: Sequence[Any]
+    params: Params
+    fixed: bool
+
+    @property
+    def name(self) -> str:
+        return self.primitive.name
+
+
+@dataclass(frozen=True)
+class Program:
+    """A traced function: constants, inputs, equations in their order, and outputs in their structure."""
+
+    constants: Mapping[Any, Array]
+    inputs: Sequence[Any]
+    equations: Sequence[Equation]
+    outputs: Sequence[Any]
+    structure: Any
+
+    def at(self, sizes: Mapping[str, int]) -> "Program":
+        """The program with numbers for the letters of its sizes.
+
+        >>> n = letters("n")["n"]
+        >>> program = traced(lambda x: jnp.sum(x) / x.size, jax.ShapeDtypeStruct((n,), np.float64))
+        >>> [equation.params for equation in program.at({"n": 3}).equations if equation.name == "dim_as_value"]
+        [{'dim': 3}]
+        """
+        return replace(self, equations=[e._replace(params=_with_sizes(e.params, sizes)) for e in self.equations])
+
+
+Apply = Callable[[Equation, Sequence[Any]], Any]
+
+
+def run(program: Program, args: Sequence[Any], constant: Callable[[Array], Any], apply: Apply) -> Any:
+    """The outputs of a program: `constant` takes its numbers in, `apply` gives the result of an equation, or results.
+
+    >>> program = traced(lambda x: 2 * x + 1, jax.ShapeDtypeStruct((), np.float64))
+    >>> run(program, [3.0], float, lambda equation, v: sum(v) if equation.name == "add" else math.prod(v))
+    7.0
+    """
+    known = {var: constant(value) for var, value in program.constants.items()}
+    known.update(zip(program.inputs, args, strict=True))
+
+    def read(atom: Any) -> Any:
+        return constant(np.asarray(atom.val)) if isinstance(atom, Literal) else known[atom]
+
+    for equation in program.equations:
+        results = apply(equation, [read(atom) for atom in equation.operands])
+        known.update(zip(equation.results, results if equation.primitive.multiple_results else [results], strict=True))
+    return jax.tree.unflatten(program.structure, [read(atom) for atom in program.outputs])
+
+
+# ── Tracing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def traced(function: Callable[..., Any], *shapes: Any) -> Program:
+    """The program of a function at arguments of these shapes: calls written out, and nothing that no output needs."""
+    with _exact_rules():
+        closed, structure = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    constants = dict(zip(closed.jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
+    equations: list[Equation] = []
+    outputs = _written_out(closed.jaxpr, {}, constants, equations)
+    needed, kept = set(_variables(outputs)), []
+    for equation in reversed(equations):
+        if needed & set(equation.results):
+            kept.append(equation)
+            needed.update(_variables(equation.operands))
+    moving, marked = set(closed.jaxpr.invars), []
+    for equation in reversed(kept):
+        fixed = moving.isdisjoint(_variables(equation.operands))
+        marked.append(equation._replace(fixed=fixed))
+        moving.update(() if fixed else equation.results)
+    return Program(constants, closed.jaxpr.invars, marked, outputs, jax.tree.structure(structure))
+
+
+def _written_out(
+    jaxpr: Jaxpr, names: dict[Any, Any], constants: dict[Any, Array], equations: list[Equation]
+) -> list[Any]:
+    """Appends the equations of a program and of those that it calls; `names` are the caller's for the variables."""
+
+    def renamed(atoms: Sequence[Any]) -> list[Any]:
+        return [names.get(atom, atom) if isinstance(atom, Var) else atom for atom in atoms]
+
+    for equation in jaxpr.eqns:
+        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
+        operands = renamed(equation.invars)
+        if inner is None or equation.primitive.name in CONTROL:
+            results = [object() for _ in equation.outvars]  # a program called twice has results of its own each time
+            equations.append(Equation(equation.primitive, operands, results, equation.params, fixed=False))
+        else:
+            constants.update(zip(inner.jaxpr.constvars, map(np.asarray, inner.consts), strict=True))
+            results = _written_out(
+                inner.jaxpr, dict(zip(inner.jaxpr.invars, operands, strict=True)), constants, equations
+            )
+        names.update(zip(equation.outvars, results, strict=True))
+    return renamed(jaxpr.outvars)
+
+
+def _variables(atoms: Sequence[Any]) -> list[Any]:
+    return [atom for atom in atoms if not isinstance(atom, Literal)]
+
+
+@contextmanager
+def _exact_rules() -> Iterator[None]:
+    """JAX's derivatives of erf and erfc hold a rounded 2/√π; here it is spelled out, for whoever has more digits."""
+    before = {p: ad.primitive_jvps[p] for p in (lax.erf_p, lax.erfc_p)}
+
+    def bell(sign: float, g: Any, x: Any) -> Any:
+        return sign * 2.0 / jnp.sqrt(4.0 * jnp.arctan(1.0)) * (g * lax.exp(-lax.square(x)))
+
+    ad.defjvp(lax.erf_p, lambda g, x: bell(1.0, g, x))
+    ad.defjvp(lax.erfc_p, lambda g, x: bell(-1.0, g, x))
+    try:
+        yield
+    finally:
+        ad.primitive_jvps.update(before)
+
+
+# ── Sizes that are letters ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def letters(names: str) -> Mapping[str, Any]:
+    """Sizes for tracing that stand for any number, by name.
+
+    >>> shape = tuple(letters("b n").values())
+    >>> traced(jnp.sum, jax.ShapeDtypeStruct(shape, np.float64)).equations[0].name
+    'reduce_sum'
+    """
+    split = names.split()
+    return dict(zip(split, export.symbolic_shape(", ".join(split)), strict=True)) if split else {}
+
+
+_ARITHMETIC = {"floordiv": lambda a, b: a // b, "mod": lambda a, b: a % b, "max": max, "min": min}
+
+
+def _with_sizes(value: Any, sizes: Mapping[str, int]) -> Any:
+    """Parameters of an equation, whatever they are made of, with numbers for letters."""
+    if isinstance(value, dict):
+        return {key: _with_sizes(item, sizes) for key, item in value.items()}
+    if type(value) is tuple or type(value) is list:
+        return type(value)(_with_sizes(item, sizes) for item in value)
+    if export.is_symbolic_dim(value):
+        return int(eval(str(value), _ARITHMETIC, dict(sizes)))  # "2*n + 1", as JAX spells a size
+    return value
+
+
+# ── Values: what is the same for every kind of number ───────────────────────────────────────────────────────────────
+
+
+def _broadcast(params: Params, a: Array) -> Array:
+    shape = [1] * len(params["shape"])
+    for size, axis in zip(a.shape, params["broadcast_dimensions"], strict=True):
+        shape[axis] = size
+    return np.broadcast_to(a.reshape(shape), params["shape"])
+
+
+def _slice(params: Params, a: Array) -> Array:
+    strides = params["strides"] or [1] * a.ndim
+    return a[tuple(map(slice, params["start_indices"], params["limit_indices"], strides))]
+
+
+MOVES: Mapping[str, Callable[..., Any]] = {  # entries that change their places
+    "broadcast_in_dim": _broadcast,
+    "reshape": lambda params, a: a.reshape(params["new_sizes"]),
+    "transpose": lambda params, a: a.transpose(params["permutation"]),
+    "squeeze": lambda params, a: a.squeeze(tuple(params["dimensions"])),
+    "expand_dims": lambda params, a: np.expand_dims(a, params["dimensions"]),
+    "rev": lambda params, a: np.flip(a, params["dimensions"]),
+    "slice": _slice,
+    "split": lambda params, a: np.split(a, np.cumsum(params["sizes"])[:-1], axis=params["axis"]),
+    "concatenate": lambda params, *parts: np.concatenate(parts, params["dimension"]),
+}
+PICKS = ("gather", "dynamic_slice", "dynamic_update_slice", "pad")  # which entries go where, JAX says
+SAME = ("neg", "stop_gradient", "copy", "copy_p", "convert_element_type")  # no digit changes
+
+
+def picked(equation: Equation, operands: Sequence[Array], nothing: Any) -> Array:
+    """The result of one of `PICKS`: entries of its operands, or `nothing`, where JAX moves the numbers 1, 2, 3 …
+
+    >>> x = jax.ShapeDtypeStruct((3,), np.float64)
+    >>> (reversed_, *_) = traced(lambda x: jnp.pad(x, 1), x).equations[-1:]
+    >>> picked(reversed_, [np.array([5.0, 6.0, 7.0]), np.array(0.5)], 0.0)
+    array([0.5, 5. , 6. , 7. , 0.5])
+    """
+    sources = [a for a in operands if a.dtype.kind not in "iub"]
+    ends = np.cumsum([1, *(a.size for a in sources)])
+    numbers = (np.arange(i, j, dtype=np.float64) for i, j in pairwise(ends))
+    asked = [next(numbers).reshape(a.shape) if a.dtype.kind not in "iub" else a for a in operands]
+    where = np.asarray(equation.primitive.bind(*asked, **_filled_with_zeros(equation.params)))
+    every = np.empty(int(ends[-1]), sources[0].dtype)
+    every[0] = nothing
+    every[1:] = np.concatenate([a.ravel() for a in sources])
+    return every[where.astype(int)]
+
+
+def _filled_with_zeros(params: Params) -> Params:
+    return {**params, "fill_value": 0} if "fill_value" in params else params
+
+
+def added(equation: Equation, operands: Sequence[Array], sum_of: Callable[[Array, Array, Array], Array]) -> Array:
+    """The result of a scatter-add: `sum_of(array, places, updates)` adds each update at a place of the flat array."""
+    array, indices, updates = operands
+    one_by_one = jax.vmap(
+        lambda update: equation.primitive.bind(np.zeros(array.shape), indices, update, **equation.params)
+    )
+    hits = np.asarray(one_by_one(np.eye(updates.size).reshape(-1, *updates.shape))).reshape(updates.size, array.size)
+    updates, places = np.nonzero(hits)
+    return sum_of(array, places, operands[2].ravel()[updates]).reshape(array.shape)
+
+
+def contraction(params: Params, a: Array, b: Array, multiplied: Callable[[Array, Array], Array] = np.matmul) -> Array:
+    """`dot_general` by a product of matrices: batch axes first, then those left over from `a`, then those from `b`."""
+    (along_a, along_b), (batch_a, batch_b) = params["dimension_numbers"]
+    rest_a = [i for i in range(a.ndim) if i not in (*along_a, *batch_a)]
+    rest_b = [i for i in range(b.ndim) if i not in (*along_b, *batch_b)]
+    batch, left, right = ([x.shape[i] for i in axes] for x, axes in ((a, batch_a), (a, rest_a), (b, rest_b)))
+    n = math.prod(a.shape[i] for i in along_a)
+    a = a.transpose(*batch_a, *rest_a, *along_a).reshape(*batch, math.prod(left), n)
+    b = b.transpose(*batch_b, *along_b, *rest_b).reshape(*batch, n, math.prod(right))
+    return np.reshape(multiplied(a, b), (*batch, *left, *right))
+
+
+def _iota(params: Params) -> Array:
+    shape, axis = params["shape"], params["dimension"]
+    numbers = np.arange(shape[axis], dtype=params["dtype"])
+    return np.broadcast_to(numbers.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape)
+
+
+WHOLE: Mapping[str, Callable[..., Any]] = {  # of indices and of truth values
+    "iota": _iota,
+    "dim_as_value": lambda params: np.asarray(params["dim"]),
+    "and": lambda params, a, b: a & b,
+    "or": lambda params, a, b: a | b,
+    "not": lambda params, a: ~a,
+}
+COMPARISONS = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+SUMS = {"add": np.add, "sub": np.subtract, "add_any": np.add}
