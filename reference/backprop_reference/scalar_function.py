@@ -18,8 +18,8 @@ class ScalarFunction:
 
     `h` and `derivative` take a float32 or float64 array and return one of the same shape; the result gets the dtype of
     the argument. A number gives a number, integers become float64. `.h` and `.dh` are the two without the checks, for
-    arrays that are float32 or float64 already. What it does not say of itself: it takes all numbers, has no kink, and
-    is called with whole arrays only.
+    arrays that are float32 or float64 already. What it does not say of itself: it takes all numbers, has no kink,
+    rounds, and is called with whole arrays only.
 
     >>> cube = ScalarFunction("cube", h=lambda x: x**3, derivative=lambda x: 3 * x**2)
     >>> cube
@@ -41,6 +41,7 @@ class ScalarFunction:
     _derivative: Formula
     domain: str  # which numbers it takes: "positive", "non-zero", or "" for all
     kinked: bool  # of two pieces, at whose joint frameworks take either's slope, or half of both
+    whole: bool  # of whole numbers, it and its derivative are whole numbers
     factored: bool  # `h(x) = x f(x)`: near a zero of h′ the sum `f + x f′` cancels, and its terms are the unit
     divisible: bool  # may be asked for parts of an array, and from several threads: most of this package's own
 
@@ -52,10 +53,11 @@ class ScalarFunction:
         *,
         domain: str = "",
         kinked: bool = False,
+        whole: bool = False,
         factored: bool = False,
         divisible: bool = False,
     ) -> None:
-        facts = {"domain": domain, "kinked": kinked, "factored": factored, "divisible": divisible}
+        facts = {"domain": domain, "kinked": kinked, "whole": whole, "factored": factored, "divisible": divisible}
         for field, value in {"name": name, "_h": h, "_derivative": derivative, **facts}.items():
             object.__setattr__(self, field, value)
 

@@ -165,14 +165,13 @@ def pairs(name: str) -> Iterator[Pair]:
     forward, vjp = PLAIN[name]
     for (label, batch, n), dtype in product([("n = 10⁴", (), 10_000), ("4096×10", (4096,), 10)], DTYPES):
         sizes = {"n": n, "k": 10, "d": 10 if "(d," in row.signature else n}
-        cores = [core.strip("()").split(",") for core in row.signature.split("->")[0].split("),(")]
         args = []
-        for argument, core in zip(row.arguments, cores, strict=True):
-            shape = tuple(sizes[letter] for letter in core if letter)
-            args.append(draw.normal(size=shape if argument[0] in "Wbw" else batch + shape) * 3)
-        if name in ("softmax_cross_entropy", "logistic_regression", "two_layer_network[tanh]"):
+        for argument, core in zip(row.arguments, row.cores, strict=False):
+            shape = tuple(sizes[letter] for letter in core)
+            args.append(draw.normal(size=shape if argument in row.parameters else batch + shape) * 3)
+        if "target" in row.domain.values():
             args[-1] = np.eye(args[-1].shape[-1])[draw.integers(args[-1].shape[-1], size=batch)]
-        args = [np.asarray(np.abs(a) if name == "log" else a, dtype) for a in args]
+        args = [np.asarray(np.abs(a) if "positive" in row.domain.values() else a, dtype) for a in args]
         delta = np.asarray(draw.normal(size=np.shape(row.forward(*args))), dtype)
         label = f"{label:8s} {np.dtype(dtype).name}"
         yield f"{label} forward", lambda a=args: row.forward(*a), lambda a=args: forward(*a)

@@ -18,6 +18,7 @@ from backprop_properties import check, each_law, replay
 from backprop_properties.checking import check as check_module
 from backprop_properties.checking.report import CheckFailed, Failure, Report, assignments
 from backprop_properties.evidence.faults import FAULTS
+from backprop_properties.hints.layers import is_network
 from backprop_reference import OPERATIONS
 
 
@@ -394,7 +395,7 @@ ASKED: Any = {"batch": {"batch": True}} | {
 }
 
 
-QUICK = [fault for fault in FAULTS if fault.operation.partition("[")[0] not in ("two_layer_network", "backpropagation")]
+QUICK = [fault for fault in FAULTS if not is_network(OPERATIONS[fault.operation])]
 
 
 @pytest.mark.parametrize("fault", QUICK[::24], ids=lambda fault: fault.name)

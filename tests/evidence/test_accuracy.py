@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from backprop_properties.cases.regimes import REGIMES, family
+from backprop_properties.cases.regimes import regimes_of
 from backprop_properties.evidence import libraries as peers
 from backprop_properties.evidence.accuracy import (
     Row,
@@ -38,7 +38,7 @@ def rows():
 def test_every_operation_and_regime_is_measured(rows):
     measured = {(row.operation, row.regime, row.dtype) for row in rows if row.implementation == "reference"}
     for name in NAMES:
-        regimes = set(REGIMES[family(name)]) - {"single"}
+        regimes = set(regimes_of(OPERATIONS[name])) - {"single"}
         if name == "dot":
             regimes -= {"huge"}  # where the sum overflows
         for regime in regimes:
@@ -71,7 +71,7 @@ def test_peers_compute_the_same_operation(name):
     cores = [core.strip("()").split(",") for core in row.signature.split("->")[0].split("),(")]
     args = [np.abs(draw.normal(size=[sizes[letter] for letter in core if letter])) + 0.1 for core in cores]
     delta = draw.normal(size=row.forward(*args).shape)
-    found = dict(peers.peers(name))
+    found = dict(peers.peers(OPERATIONS[name]))
     assert "JAX" in found
     for implementation in found.values():
         np.testing.assert_allclose(implementation.forward(*args), row.forward(*args), rtol=1e-12)
@@ -85,7 +85,7 @@ def test_peers_compute_the_same_operation(name):
 
 def test_libraries_that_are_missing_are_left_out(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda module: None if module in ("torch", "scipy") else sys)
-    assert list(dict(peers.peers("softmax"))) == ["JAX"]
+    assert list(dict(peers.peers(OPERATIONS["softmax"]))) == ["JAX"]
     assert libraries(run(["softmax"], cases=1)) == ["reference", "JAX"]
 
 

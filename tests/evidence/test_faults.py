@@ -11,9 +11,8 @@ import pytest
 from backprop_oracle import certified
 from backprop_oracle.definitions import definition
 from backprop_properties import check
-from backprop_properties.cases.inputs import DOMAINS, cores
 from backprop_properties.cases.plan import TWISTS, twisted
-from backprop_properties.cases.regimes import REGIMES, family, regime_case
+from backprop_properties.cases.regimes import regime_case, regimes_of
 from backprop_properties.evidence.faults import ASKS, CAUSES, FAULTS, KINDS, MORE, NEIGHBOURS, implementation
 from backprop_properties.laws.claims import Violation
 from backprop_properties.laws.table import LAWS, point
@@ -29,14 +28,13 @@ LAW_OF = {"batch": "batch_equals_the_loop", "mask": "masks_count_for_nothing"}
 def drawn(operation, dtype, count, sizes=()):
     """Cases from every regime in turn, of one shape; every fifth of size 1 throughout, if no sizes are asked for."""
     random = np.random.default_rng(0)
-    regimes = [regime for regime in REGIMES[family(operation.name)] if regime != "masks"]
-    letters = sorted({letter for core in cores(operation) for letter in core})
-    shape = {letter: SIZES[letter] for letter in letters} | dict(sizes)
+    regimes = [regime for regime in regimes_of(operation) if regime != "masks"]
+    shape = {letter: SIZES[letter] for letter in operation.letters} | dict(sizes)
     for k in range(count):
-        ones = dict.fromkeys(letters, 1)
+        ones = dict.fromkeys(operation.letters, 1)
         case = regime_case(operation, regimes[k % len(regimes)], np.dtype(dtype), random,
                            ones if k % 5 == 4 and not sizes else shape)  # fmt: skip
-        case = twisted(case, TWISTS.get(k % 12, ""), k)
+        case = twisted(operation, case, TWISTS.get(k % 12, ""), k)
         yield replace(case, tangents=tuple(random.integers(-2, 3, a.shape).astype(a.dtype) for a in case.args))
 
 
@@ -87,10 +85,6 @@ def test_neighbour_passes_check(neighbour):
 # ── The tables ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def family_of(operation):
-    return operation.partition("[")[0]
-
-
 def test_there_are_as_many_as_promised():
     assert len(FAULTS) >= 120
     assert len(NEIGHBOURS) >= 40
@@ -104,7 +98,7 @@ def test_names_are_unique(table):
 @pytest.mark.parametrize("table", [FAULTS, NEIGHBOURS], ids=["faults", "neighbours"])
 def test_every_operation_has_its_rows(table):
     assert {row.operation for row in table} <= set(OPERATIONS)
-    assert {family_of(row.operation) for row in table} == set(map(family_of, OPERATIONS))
+    assert {OPERATIONS[row.operation].base for row in table} == {row.base for row in OPERATIONS.values()}
 
 
 def test_every_operation_has_a_fault():
@@ -121,8 +115,7 @@ def test_every_law_kind_and_cause_has_a_fault():
 @pytest.mark.parametrize("row", [*FAULTS, *NEIGHBOURS], ids=lambda row: row.name)
 def test_a_row_has_functions_and_sizes_of_its_operation(row):
     assert row.forward or row.jacobian or row.vjp
-    letters = {letter for core in cores(OPERATIONS[row.operation]) for letter in core}
-    assert set(getattr(row, "sizes", {})) <= letters
+    assert set(getattr(row, "sizes", {})) <= set(OPERATIONS[row.operation].letters)
 
 
 def test_definitions_and_certified_definitions_are_those_of_the_operations():
@@ -130,14 +123,14 @@ def test_definitions_and_certified_definitions_are_those_of_the_operations():
     assert all(callable(definition(name)) for name in OPERATIONS)
 
 
-def test_domains_and_derivations_are_those_of_operations():
-    assert set(DOMAINS) <= set(map(family_of, OPERATIONS))
+def test_derivations_are_those_of_operations_and_facts_are_about_arguments():
     assert set(DERIVATIONS) <= set(OPERATIONS)
-    assert all(set(domain) <= arguments_of(family) for family, domain in DOMAINS.items())
-
-
-def arguments_of(family):
-    return {argument for name, row in OPERATIONS.items() if family_of(name) == family for argument in row.arguments}
+    for row in OPERATIONS.values():
+        assert {*row.parameters, *row.domain, *row.masks} <= set(row.arguments)
+        assert {name for layer in row.layers for name in (layer.W, layer.b.removeprefix("-")) if name} <= {
+            *row.arguments
+        }
+        assert set(row.positive) <= set(row.letters)
 
 
 # ── A wrong derivation ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -91,11 +91,11 @@ def second_opinion(name):
         return PLAIN[name]
     if name in H:
         return lambda x: apply(name, x)
-    base, names = name.rstrip("]").split("[")
-    hs = names.split(",")
-    if base == "activation":
-        return lambda W, x, b: apply(hs[0], W @ x + b)
-    return lambda *args: network([*hs, "identity"] if base == "two_layer_network" else hs, *args)
+    row = OPERATIONS[name]
+    hs = [layer.h.name for layer in row.layers]
+    if "target" in row.domain.values():
+        return lambda *args: network(hs, *args)
+    return lambda W, x, b: apply(hs[0], W @ x + b)
 
 
 # ── Help ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,9 +10,8 @@ import numpy as np
 
 from backprop_reference import Operation
 
-from ..laws.claims import Array
-from .inputs import DOMAINS, TILES, Case, cores, into_domain, may_be_empty
-from .regimes import REGIMES, family, regime_case
+from .inputs import TILES, Array, Case, into_domain
+from .regimes import regime_case, regimes_of
 
 ROWS, ENTRIES = 1024, 2**16  # that a block has at most: what the program in between holds stays within some 100 MB
 TOGETHER = (1, *(8,) * 4, *(32,) * 11)  # how many rows share their parameters
@@ -36,8 +35,8 @@ class Block:
         return self.delta.dtype
 
     @property
-    def is_data(self) -> list[bool]:
-        return [name[0] not in "Wbw" for name in self.operation.arguments]
+    def is_data(self) -> tuple[bool, ...]:
+        return self.operation.is_data
 
     @cached_property
     def run(self) -> Array:
@@ -63,7 +62,7 @@ class Block:
     def row(self, k: int) -> Case:
         """One case, as the laws take it."""
         args = tuple(np.array(a[k]) for a in self.by_row)
-        return Case(self.operation.name, args, np.array(self.delta[k]), tuple(np.ones_like(a) for a in args))
+        return Case(args, np.array(self.delta[k]), tuple(np.ones_like(a) for a in args))
 
     def part(self, rows: Array) -> "Block":
         """The block of some of the rows."""
@@ -77,10 +76,10 @@ class Block:
 
 def draw_sizes(operation: Operation, draw: np.random.Generator) -> dict[str, int]:
     """Sizes for the letters: small ones mostly, now and then the tail of a tile, all ones, or an empty axis."""
-    letters = sorted({letter for core in cores(operation) for letter in core})
+    letters = operation.letters
     most = {1: 16, 2: 8, 3: 5}.get(len(letters), 4)
     sizes = {letter: int(draw.integers(1, most + 1)) for letter in letters}
-    able = [letter for letter in letters if may_be_empty(operation, letter)]
+    able = [letter for letter in letters if operation.may_be_empty(letter)]
     match draw.integers(16):
         case 0 | 1:
             sizes[str(draw.choice(letters))] = int(draw.choice(TILES) + draw.integers(-1, 2))
@@ -98,7 +97,7 @@ def rows_of(operation: Operation, sizes: Mapping[str, int], examples: int) -> in
     """
     if 0 in sizes.values():
         return 16
-    entries = sum(math.prod(sizes[letter] for letter in core) for core in cores(operation))
+    entries = sum(math.prod(sizes[letter] for letter in core) for core in operation.cores)
     most = min(ROWS, ENTRIES // entries, examples // (8 * BLOCKS))
     return 2 ** int(math.log2(max(most, 1)))
 
@@ -107,11 +106,11 @@ def draw_block(
     operation: Operation, sizes: Mapping[str, int], dtype: np.dtype[Any], rows: int, draw: np.random.Generator
 ) -> Block:
     """A block with as many rows of each of the family's regimes."""
-    regimes = [regime for regime in REGIMES[family(operation.name)] if regime != "masks"]
+    regimes = [regime for regime in regimes_of(operation) if regime != "masks"]
     shares = [len(share) for share in np.array_split(np.arange(rows), len(regimes))]
     parts: list[Case] = []
     lengths: list[int] = []
-    data = [name[0] not in "Wbw" for name in operation.arguments]
+    data = operation.is_data
     for regime, share in zip(regimes, shares, strict=True):
         length = share if all(data) else min(int(draw.choice(TOGETHER)), share)
         if share:
@@ -126,6 +125,6 @@ def draw_block(
         return np.concatenate([a[:share] for a, share in zip(rows, filter(None, shares), strict=True)])
 
     args = [joined([part.args[i] for part in parts], rowwise) for i, rowwise in enumerate(data)]
-    args = [into_domain(DOMAINS.get(operation.name, {}).get("x", ""), a) for a in args]
+    args = [into_domain(operation.domain.get(name, ""), a) for name, a in zip(operation.arguments, args, strict=True)]
     starts = np.array([0]) if all(data) else np.cumsum([0, *lengths[:-1]])
     return Block(operation, tuple(args), joined([part.delta for part in parts], True), starts)

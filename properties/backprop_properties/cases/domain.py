@@ -16,9 +16,14 @@ import numpy as np
 
 from backprop_reference import Operation
 
-from ..laws.points import PROMISES, has_kink
-from .inputs import DOMAINS, KINDS, Array, cores, into_domain, may_be_empty
+from .inputs import KINDS, Array, into_domain
 
+PROMISES: Mapping[str, str] = {  # what the reference promises beyond the formulas, and not every careful implementation
+    "kinks": "at a kink the derivative is the one that JAX takes",
+    "masks": "a logit of -inf counts for nothing, and 0 · log 0 = 0",
+    "empty": "sizes may be 0",
+    "aliasing": "results share no memory with arguments or with each other",
+}
 EVERYWHERE: Mapping[str, str] = {
     "finite": "no NaN is passed in",
     "moderate": "no NaN is passed in, and no number beyond ±30 or closer to 0 than 1e-3, but 0 itself",
@@ -60,7 +65,7 @@ class Domain:
         """
         found = {}
         for letter, size in sizes.items():
-            least = 0 if "empty" in self.promises and may_be_empty(self.operation, letter) else 1
+            least = 0 if "empty" in self.promises and self.operation.may_be_empty(letter) else 1
             fits = self.sizes.get(letter, lambda _: True)
             up = next((s for s in range(max(size, least), LARGEST) if fits(s)), None)
             found[letter] = next(s for s in range(size, least - 1, -1) if fits(s)) if up is None else up
@@ -89,8 +94,7 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
         raise TypeError(f"{operation.name}: domain must be a mapping, as {{'values': 'finite'}}, got {domain!r}")
     given = dict(domain or {})
     arguments = (*operation.arguments, "delta")
-    letters = sorted({letter for core in cores(operation) for letter in core})
-    kinds, rules, promises, words = dict(DOMAINS.get(operation.name.partition("[")[0], {})), {}, set(), []
+    kinds, rules, promises, words = dict(operation.domain), {}, set(), []
     everywhere = given.pop("values", None)
     if everywhere is not None:
         everywhere = _one_of(everywhere, EVERYWHERE, f"{operation.name}: domain['values']")
@@ -101,7 +105,7 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
             kind = _one_of("real" if value == "finite" else value, KINDS, where)
             kinds[key] = kind
             words.append(f"{key} is {kind}: {KINDS[kind]}")
-        elif key in letters:
+        elif key in operation.letters:
             rules[key] = _rule(value, where)
             words.append(f"{key} is {value}")
         elif key in PROMISES and isinstance(value, bool):
@@ -110,7 +114,7 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
         elif key in PROMISES:
             raise ValueError(f"{where}: expected True or False, got {value!r}")
         else:
-            names = ", ".join([*arguments, *letters, "values", *PROMISES])
+            names = ", ".join([*arguments, *operation.letters, "values", *PROMISES])
             raise ValueError(f"{operation.name}: domain has no {key!r}; it may have {names}")
     words += [_tried(name, name in promises) for name in PROMISES if _matters(name, operation)]
     found = Domain(
@@ -138,8 +142,7 @@ def fitting(operation: Operation, domain: Mapping[str, Any]) -> dict[str, Any]:
     >>> fitting(OPERATIONS["softmax"], {"y": "one-hot", "n": 8, "masks": True})
     {'n': 8, 'masks': True}
     """
-    letters = {letter for core in cores(operation) for letter in core}
-    names = {*operation.arguments, "delta", *letters, "values", *PROMISES}
+    names = {*operation.arguments, "delta", *operation.letters, "values", *PROMISES}
     return {key: value for key, value in domain.items() if key in names}
 
 
@@ -151,12 +154,11 @@ def _tried(promise: str, tried: bool) -> str:
 
 def _matters(promise: str, operation: Operation) -> bool:
     """Whether a promise says anything of an operation."""
-    name = operation.name
     if promise == "kinks":
-        return has_kink(operation)
+        return operation.kinked
     if promise == "masks":
-        return name in ("softmax", "softmax_cross_entropy")
-    return promise != "empty" or any(may_be_empty(operation, letter) for core in cores(operation) for letter in core)
+        return bool(operation.masks)
+    return promise != "empty" or any(map(operation.may_be_empty, operation.letters))
 
 
 def _one_of(value: object, names: Mapping[str, str], where: str) -> str:

@@ -24,8 +24,7 @@ from hypothesis.internal.conjecture import providers
 
 from backprop_reference import Operation
 
-from ..laws.claims import Array
-from .inputs import Case, cores, into_domain, may_be_empty
+from .inputs import Array, Case, into_domain, sizes_of
 
 SECONDS = 10.0
 ROUNDS = 6
@@ -99,13 +98,11 @@ def complexity(case: Case) -> tuple[int, int]:
 @st.composite
 def fewer_entries(draw: st.DrawFn, operation: Operation, case: Case, domain: Mapping[str, str]) -> Case:
     """The case with some of its rows and columns left out."""
-    axes, arrays = cores(operation), (*case.args, case.delta)
-    shapes = zip(axes, arrays, strict=True)
-    sizes = {letter: size for core, a in shapes for letter, size in zip(core, a.shape, strict=True)}
+    axes, arrays = operation.cores, (*case.args, case.delta)
     kept = {}
-    for letter, size in sorted(sizes.items()):
+    for letter, size in sizes_of(operation, case).items():
         stay = [i for i in range(size) if draw(_choice([False], True))]
-        kept[letter] = stay or [0] * (size > 0 and not may_be_empty(operation, letter))
+        kept[letter] = stay or [0] * (size > 0 and not operation.may_be_empty(letter))
 
     def chosen(a: Array, core: tuple[str, ...], name: str = "") -> Array:
         b = np.array(a[np.ix_(*(kept[letter] for letter in core))] if core else a)

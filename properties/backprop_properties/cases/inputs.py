@@ -2,11 +2,10 @@
 
 Shapes come from a pool that a seed fixes: JAX compiles anew for every shape, so a run tries many values on few shapes,
 and other seeds try others. Values are drawn entry by entry, so that Hypothesis can shrink a failure to a few ones and
-zeros. Everything that an operation does not take (logarithms of negative numbers) stands in one table, `DOMAINS`.
+zeros. What an operation does not take (logarithms of negative numbers) is a fact of its row.
 """
 
 import random
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -30,7 +29,6 @@ TILES = (8, 16, 32, 64, 128, 256)
 class Case:
     """One point: the arguments of an operation (a single example), a cotangent, and a direction for them."""
 
-    operation: str
     args: tuple[Array, ...]
     delta: Array
     tangents: tuple[Array, ...]
@@ -43,28 +41,16 @@ class Case:
 # ── Shapes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def cores(operation: Operation) -> list[tuple[str, ...]]:
-    """The core shapes of the arguments, and last of the output, in the signature's letters.
+def sizes_of(operation: Operation, case: Case) -> dict[str, int]:
+    """The sizes of a case by letter, in alphabetical order.
 
     >>> from backprop_reference import OPERATIONS
-    >>> cores(OPERATIONS["affine"])
-    [('d', 'n'), ('n',), ('d',), ('d',)]
+    >>> sizes_of(OPERATIONS["matvec"], Case((np.ones((2, 3)), np.ones(3)), np.ones(2), ()))
+    {'d': 2, 'n': 3}
     """
-    return [tuple(re.findall(r"\w+", core)) for core in re.findall(r"\(([^)]*)\)", operation.signature)]
-
-
-def may_be_empty(operation: Operation, letter: str) -> bool:
-    """Whether a size may be 0: any but that of a softmax."""
-    if operation.name == "softmax":
-        return False
-    return not (operation.arguments[-1] == "y" and "y" in operation.arguments and letter == _output_letter(operation))
-
-
-def _output_letter(operation: Operation) -> str:
-    """The letter of `y` where a cross-entropy follows, otherwise none."""
-    classified = {"softmax_cross_entropy", "logistic_regression", "two_layer_network", "backpropagation"}
-    is_cross_entropy = operation.name.partition("[")[0] in classified
-    return cores(operation)[operation.arguments.index("y")][0] if is_cross_entropy else ""
+    shapes = [a.shape for a in (*case.args, case.delta)]
+    pairs = zip(operation.cores, shapes, strict=True)
+    return dict(sorted(pair for core, shape in pairs for pair in zip(core, shape, strict=True)))
 
 
 def shape_pool(operation: Operation, seed: int, count: int = 3, empty: bool = True) -> list[Sizes]:
@@ -76,7 +62,7 @@ def shape_pool(operation: Operation, seed: int, count: int = 3, empty: bool = Tr
     [{'d': 4, 'n': 3}, {'d': 4, 'n': 7}]
     """
     draw = random.Random(f"{operation.name} {seed}")
-    letters = sorted({letter for core in cores(operation) for letter in core})
+    letters = operation.letters
 
     def small() -> dict[str, int]:
         return dict(zip(letters, draw.sample(range(2, 3 + max(len(letters), 3)), len(letters)), strict=True))
@@ -85,7 +71,7 @@ def shape_pool(operation: Operation, seed: int, count: int = 3, empty: bool = Tr
         return small() | {draw.choice(letters): draw.choice(TILES) + draw.choice((-1, 0, 1))}
 
     def none() -> dict[str, int]:
-        able = [letter for letter in letters if may_be_empty(operation, letter)]
+        able = [letter for letter in letters if operation.may_be_empty(letter)]
         return small() | ({draw.choice(able): 0} if able and empty else {})
 
     def ones() -> dict[str, int]:
@@ -124,16 +110,6 @@ def regimes(dtype: np.dtype[Any]) -> dict[str, st.SearchStrategy[float]]:
 
 
 USUAL = ("ordinary", "ordinary", "ordinary", "simple", "simple", "saturating", "tiny", "huge", "anything")
-
-# What an operation takes, where that is not every real number.
-DOMAINS: Mapping[str, Mapping[str, str]] = {
-    "log": {"x": "positive"},
-    "reciprocal": {"x": "non-zero"},
-    "softmax_cross_entropy": {"y": "target"},
-    "logistic_regression": {"y": "target"},
-    "two_layer_network": {"y": "target"},
-    "backpropagation": {"y": "target"},
-}
 
 KINDS: Mapping[str, str] = {
     "positive": "above 0, and with a reciprocal in the dtype",
@@ -181,24 +157,24 @@ def cases(
     domain: Mapping[str, str] | None = None,
     usual: tuple[str, ...] = USUAL,
 ) -> Case:
-    """A case of an operation. `domain` narrows arguments further than `DOMAINS` does."""
+    """A case of an operation. `domain` narrows arguments further than its row does."""
     sizes, dtype = draw(st.sampled_from(pool)), draw(st.sampled_from(dtypes))
     regime = draw(st.sampled_from(usual))
-    narrow = {**DOMAINS.get(operation.name.partition("[")[0], {}), **(domain or {})}
+    kinds = {**operation.domain, **(domain or {})}
 
     def array(core: tuple[str, ...], name: str) -> Array:
         shape = tuple(sizes[letter] for letter in core)
         mixed = draw(st.sampled_from([regime, regime, "ordinary", "simple"]))
-        kind = narrow.get(name, "")
+        kind = kinds.get(name, "")
         if kind == "target":
             kind = draw(st.sampled_from(["one-hot", "distribution", "real"]))
         return into_domain(kind, draw(arrays(shape, dtype, mixed)))
 
-    *inputs, output = cores(operation)
+    *inputs, output = operation.cores
     args = tuple(array(core, name) for core, name in zip(inputs, operation.arguments, strict=True))
     delta = array(output, "delta")
     tangents = tuple(draw(arrays(a.shape, dtype, "simple")) for a in args)
-    return Case(operation.name, args, delta, tangents)
+    return Case(args, delta, tangents)
 
 
 # ── Memory layouts ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import OPERATIONS, Operation
+from backprop_reference import Operation
 
 from .domain import Domain
-from .inputs import Array, Case, Sizes, cores
-from .regimes import REGIMES, family, regime_case
+from .inputs import Array, Case, Sizes
+from .regimes import regime_case, regimes_of
 
 LONG_TAIL = 1027  # has a tail in every tile; where NumPy prints an array, it leaves out the middle of so many
 TAILS = (9, 17, 33, 65, 129, 257, LONG_TAIL, 8, 16, 32, 64, 128, 256, 512, 1024, 31, 63, 127)
@@ -58,10 +58,10 @@ def plan(domain: Domain, count: int) -> list[Planned]:
     >>> len(planned), planned[0].sizes, max(case.sizes["n"] for case in planned)
     (200, {'n': 2}, 65539)
     """
-    letters = sorted({letter for core in cores(domain.operation) for letter in core})
+    letters = domain.operation.letters
     long = [Planned("long", sizes, "plain") for sizes in _long(letters)]
-    of_logits = family(domain.operation.name) in ("softmax", "cross-entropy")
-    tails = [Planned("tail", sizes, r) for sizes in _tails(letters) for r in ["plain", *["peak"] * of_logits]]
+    regimes = ["plain", *["peak"] * bool(domain.operation.masks)]
+    tails = [Planned("tail", sizes, regime) for sizes in _tails(letters) for regime in regimes]
     tails = [*(Planned("tail", sizes, "plain") for sizes in _each(letters)), *tails]
     tails, long = tails[: count // 2], long[: count // 8]
     small = _small(domain, letters, count - len(tails) - len(long))
@@ -95,7 +95,7 @@ def _long(letters: Sequence[str]) -> Iterator[dict[str, int]]:
 def _small(domain: Domain, letters: Sequence[str], count: int) -> Iterator[Planned]:
     """Every regime in turn; unequal sizes, all ones, all equal, and none where that is asked for."""
     left_out = ("masks", *EXTREME) if domain.moderate else ("masks",)
-    usual = [regime for regime in REGIMES[family(domain.operation.name)] if regime not in left_out]
+    usual = [regime for regime in regimes_of(domain.operation) if regime not in left_out]
     regimes = ["plain", *usual, "general"]
     for k in range(count):
         unequal = {letter: 2 + (k // 3 + 2 * i) % (3 + len(letters)) for i, letter in enumerate(letters)}
@@ -124,17 +124,19 @@ def made(domain: Domain, planned: Planned, dtype: np.dtype[Any], seed: int, k: i
             case.args[0][-1:] = 1.1 * np.log(float(ml_dtypes.finfo(dtype).max))
     else:
         case = regime_case(operation, planned.regime, dtype, random, sizes)
-    case = twisted(case, planned.twist, k)
+    case = twisted(operation, case, planned.twist, k)
     if careful:
         most = float(ml_dtypes.finfo(dtype).max) ** 0.5
         case = replace(case, delta=np.asarray(np.clip(case.delta.astype(np.float64), -most, most), dtype))
     return into_the_domain(domain, case)
 
 
-def twisted(case: Case, twist: str, k: int) -> Case:
+def twisted(operation: Operation, case: Case, twist: str, k: int) -> Case:
     """A case with the cotangent, or with equal arguments, that a twist says.
 
-    >>> twisted(Case("dot", (np.array([1.0]), np.array([2.0])), np.array(3.0), ()), "same", 0).args
+    >>> from backprop_reference import OPERATIONS
+    >>> case = Case((np.array([1.0]), np.array([2.0])), np.array(3.0), ())
+    >>> twisted(OPERATIONS["dot"], case, "same", 0).args
     (array([2.]), array([2.]))
     """
     if twist == "ones":
@@ -143,15 +145,14 @@ def twisted(case: Case, twist: str, k: int) -> Case:
         unit = np.arange(case.delta.size) == k % case.delta.size
         return replace(case, delta=unit.reshape(case.delta.shape).astype(case.dtype))
     if twist == "zero":  # what goes into the first unit of each layer is exactly 0, where no rounding leaves a doubt
-        layers = [name[0] in "Wb" for name in OPERATIONS[case.operation].arguments]
         args = tuple(a.copy() for a in case.args)
-        for a in (a for a, of_layer in zip(args, layers, strict=True) if of_layer):
-            a[:1] = 0
+        for name in by_unit(operation):
+            args[operation.arguments.index(name)][:1] = 0
         return replace(case, args=args)
     if twist == "same":
         last = {a.shape: a for a in case.args}
         return replace(case, args=tuple(last[a.shape].copy() for a in case.args))
-    if twist == "edge" and family(case.operation) == "function":  # where exp is nearly too large, or too small
+    if twist == "edge" and operation.promise == "function":  # where exp is nearly too large, or too small
         end = np.log(float(ml_dtypes.finfo(case.dtype).max)) * np.linspace(0.7, 0.999, case.args[0].size or 1)
         x = np.asarray(np.copysign(end[: case.args[0].size], case.args[0].astype(np.float64)), case.dtype)
         return replace(case, args=(np.roll(x, k),))
@@ -167,6 +168,13 @@ def twisted(case: Case, twist: str, k: int) -> Case:
     return case
 
 
+def by_unit(operation: Operation) -> set[str]:
+    """The weights and biases with a row, or an entry, for each unit of a layer."""
+    axes = dict(zip(operation.arguments, operation.cores, strict=False))
+    layers = [layer for layer in operation.layers if len(axes[layer.W]) == 2]
+    return {name for layer in layers for name in (layer.W, layer.b) if name}
+
+
 def ordinary_case(domain: Domain, dtype: np.dtype[Any], sizes: Sizes | None = None, k: int = 0) -> Case:
     """Ordinary numbers that a run does not draw, of these sizes, or of small unequal ones."""
     planned = Planned("small", domain.nearest({**unequal_sizes(domain.operation, k), **(sizes or {})}), "general")
@@ -174,8 +182,7 @@ def ordinary_case(domain: Domain, dtype: np.dtype[Any], sizes: Sizes | None = No
 
 
 def unequal_sizes(operation: Operation, k: int) -> dict[str, int]:
-    letters = sorted({letter for core in cores(operation) for letter in core})
-    return {letter: 3 + (2 * i + k) % 5 for i, letter in enumerate(letters)}
+    return {letter: 3 + (2 * i + k) % 5 for i, letter in enumerate(operation.letters)}
 
 
 def into_the_domain(domain: Domain, case: Case) -> Case:
@@ -195,23 +202,15 @@ def _plain(
 
     A target is a distribution, or any numbers at all if `general`.
     """
-    classified = family(operation.name) in ("cross-entropy", "composition")
 
     def array(name: str, core: Sequence[str]) -> Array:
         a = random.normal(size=[sizes[letter] for letter in core])
-        if name[0] == "W" and a.size:
+        if len(core) == 2 and a.size:
             a /= a.shape[-1] ** 0.5
-        if name == "y" and classified and not general and a.size:
+        if operation.domain.get(name) == "target" and not general and a.size:
             a = np.abs(a) / np.abs(a).sum()
         return a.astype(dtype)
 
-    *inputs, output = cores(operation)
+    *inputs, output = operation.cores
     args = tuple(array(name, core) for name, core in zip(operation.arguments, inputs, strict=True))
-    return Case(operation.name, args, array("delta", output), ())
-
-
-def sizes_of(operation: Operation, case: Case) -> Mapping[str, int]:
-    """The sizes of a case by letter."""
-    shapes = [a.shape for a in (*case.args, case.delta)]
-    pairs = zip(cores(operation), shapes, strict=True)
-    return dict(sorted(pair for core, shape in pairs for pair in zip(core, shape, strict=True)))
+    return Case(args, array("delta", output), ())

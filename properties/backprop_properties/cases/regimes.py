@@ -18,10 +18,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backprop_reference import OPERATIONS, Operation
-from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
+from backprop_reference import Operation
 
-from .inputs import Case, cores
+from .inputs import Case
 
 Array = NDArray[Any]
 Random = np.random.Generator
@@ -124,7 +123,8 @@ ARRAYS: Mapping[str, Callable[[Random, Shape, Shape, Any], Array]] = {
 
 _EVERYWHERE = ("ordinary", "ties", "near-ties", "equal", "single", "tiny")
 _LOGITS = ("confident", "subnormal", "masks", "huge")
-REGIMES: Mapping[str, tuple[str, ...]] = {  # by family
+REGIMES: Mapping[str, tuple[str, ...]] = {  # by the promise of a row
+    "definition": (*_EVERYWHERE, "mixed", "huge"),
     "elementary": (*_EVERYWHERE, "mixed", "huge"),
     "function": ("ordinary", "saturated", "zeros", "ties", "near-ties", "single", "tiny", "huge"),
     "sum": (*_EVERYWHERE, "mixed", "huge"),
@@ -135,22 +135,13 @@ REGIMES: Mapping[str, tuple[str, ...]] = {  # by family
 
 COTANGENTS = ("ordinary", "ordinary", "ties", "equal", "near-ties", "huge", "tiny")
 
-_FAMILIES = {
-    **dict.fromkeys(["scale", "add", "subtract", "hadamard"], "elementary"),
-    **dict.fromkeys(SCALAR_FUNCTIONS, "function"),
-    **dict.fromkeys(["sum_reduction", "dot", "matvec", "affine", "squared_error", "linear_regression"], "sum"),
-    "softmax": "softmax",
-    "softmax_cross_entropy": "cross-entropy",
-}
 
-
-def family(operation: str) -> str:
-    """Which family an operation belongs to: its regimes and its bounds are the family's.
-
-    >>> family("dot"), family("activation[tanh]")
-    ('sum', 'composition')
-    """
-    return _FAMILIES.get(operation, "composition")
+def regimes_of(operation: Operation) -> tuple[str, ...]:
+    """Where the last digits of an operation are looked for, by its promise."""
+    if operation.promise not in REGIMES:
+        known = ", ".join(REGIMES)
+        raise LookupError(f"{operation.name}: REGIMES has no promise {operation.promise!r}; it has {known}")
+    return REGIMES[operation.promise]
 
 
 # ── Cases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,41 +162,41 @@ def regime_case(
     cross-entropy and the scalar functions. With `batch` axes it is many cases at once: data and `delta` have all of
     them, parameters all but the last, along which examples share them.
     """
-    letters = dict.fromkeys(letter for core in cores(operation) for letter in core)
+    letters = list(dict.fromkeys(letter for core in operation.cores for letter in core))
     most = {1: 6, 2: 6, 3: 4}.get(len(letters), 3)
     sizes = sizes or {letter: 1 if regime == "single" else int(draw.integers(1, most + 1)) for letter in letters}
-    kind = family(operation.name)
+    taken = operation.domain.values()
 
     def array(name: str, core: Sequence[str]) -> Array:
-        lead = batch if name[0] not in "Wbw" else batch[:-1]
+        lead = batch[:-1] if name in operation.parameters else batch
         shape = tuple(sizes[letter] for letter in core)
-        a = ARRAYS[_regime_of(name, kind, regime, draw, cotangents)](draw, lead, shape, ml_dtypes.finfo(dtype))
-        if name == "y" and kind in ("cross-entropy", "composition"):
+        a = ARRAYS[_regime_of(operation, name, regime, draw, cotangents)](draw, lead, shape, ml_dtypes.finfo(dtype))
+        if operation.domain.get(name) == "target":
             a = _target(draw, lead, shape)
-        if operation.name == "log":
+        if "positive" in taken:
             a = np.abs(a)
-        if operation.name in ("log", "reciprocal"):
+        if "positive" in taken or "non-zero" in taken:
             a = np.where(np.asarray(a, dtype) == 0, 1.0, a)
         with np.errstate(over="ignore", under="ignore"):
             largest = float(ml_dtypes.finfo(dtype).max)
             finite = np.asarray(np.clip(a, -largest, largest), dtype)
         return np.where(np.isinf(a), a, finite).astype(dtype)
 
-    *inputs, output = cores(operation)
+    *inputs, output = operation.cores
     args = tuple(array(name, core) for name, core in zip(operation.arguments, inputs, strict=True))
-    return Case(operation.name, args, array("delta", output), ())
+    return Case(args, array("delta", output), ())
 
 
-def _regime_of(name: str, kind: str, regime: str, draw: Random, cotangents: Sequence[str]) -> str:
+def _regime_of(operation: Operation, name: str, regime: str, draw: Random, cotangents: Sequence[str]) -> str:
     """The regime of one argument: what is about logits leaves weights and cotangents alone."""
-    if name == "delta" and kind in ("softmax", "cross-entropy", "function"):
+    if name == "delta" and operation.promise in ("softmax", "cross-entropy", "function"):
         return str(draw.choice(list(cotangents)))
-    if name == "delta" and kind == "composition":
+    if name == "delta" and operation.promise == "composition":
         return str(draw.choice(["ordinary", "ties"]))
-    if kind in ("softmax", "cross-entropy") and regime in _LOGITS and name != "x":
+    if operation.masks and regime in _LOGITS and name not in operation.masks:
         return "ordinary"
-    if kind == "composition" and regime == "confident" and name[0] != "b":
-        return "ordinary"
+    if operation.layers and regime == "confident" and name not in (layer.b for layer in operation.layers):
+        return "ordinary"  # one bias ahead of the others makes its logit so
     return regime
 
 
@@ -225,10 +216,5 @@ def regime_cases(operation: Operation, dtypes: Sequence[Any]) -> st.SearchStrate
     def case(regime: str, dtype: Any, seed: int) -> Case:
         return regime_case(operation, regime, np.dtype(dtype), np.random.default_rng(seed))
 
-    names = REGIMES[family(operation.name)]
+    names = regimes_of(operation)
     return st.builds(case, st.sampled_from(names), st.sampled_from(list(dtypes)), st.integers(0, 2**32 - 1))
-
-
-def every_regime(operations: Sequence[str] | None = None) -> list[tuple[str, str]]:
-    """All pairs of operation and regime, in the table's order."""
-    return [(name, regime) for name in operations or OPERATIONS for regime in REGIMES[family(name)]]

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from .domain import Domain
-from .inputs import Array, Case, cores
-from .plan import TAILS, into_the_domain, sizes_of
+from .inputs import Array, Case, sizes_of
+from .plan import TAILS, into_the_domain
 
 SECONDS = 0.5
 ENTRIES = 40  # of an array whose numbers are made plainer one by one
@@ -23,7 +23,7 @@ def smallest(domain: Domain, case: Case, fails: Callable[[Case], bool], seconds:
 
     >>> from backprop_reference import OPERATIONS
     >>> from backprop_properties.cases.domain import domain_of
-    >>> case = Case("square", (np.linspace(-2, 2, 40),), np.ones(40), ())
+    >>> case = Case((np.linspace(-2, 2, 40),), np.ones(40), ())
     >>> smallest(domain_of(OPERATIONS["square"], None), case, lambda case: case.args[0].size >= 9).args[0].tolist()
     [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
@@ -58,7 +58,7 @@ def _smaller(domain: Domain, case: Case) -> Iterator[Case]:
 def _cut(domain: Domain, case: Case, letter: str, size: int) -> Case:
     arrays = [
         a[tuple(slice(size) if axis == letter else slice(None) for axis in core)].copy()
-        for core, a in zip(cores(domain.operation), (*case.args, case.delta), strict=True)
+        for core, a in zip(domain.operation.cores, (*case.args, case.delta), strict=True)
     ]
     return into_the_domain(domain, replace(case, args=tuple(arrays[:-1]), delta=arrays[-1]))
 

@@ -150,7 +150,7 @@ def replay(
     if law not in trial.laws:
         raise ValueError(f"unknown law {law!r}; there are {', '.join(trial.laws)}")
     arrays = tuple(np.asarray(a) for a in args)
-    case = Case(operation, arrays, np.asarray(delta, arrays[0].dtype), directions(arrays))
+    case = Case(arrays, np.asarray(delta, arrays[0].dtype), directions(arrays))
     for _, _, found in trial.violations(case, [law]):
         if isinstance(found, Violation):
             raise found

@@ -39,7 +39,7 @@ def operation_named(name: str) -> Operation:
     exact = [row for row in OPERATIONS if name in (row, python_name(row))]
     if exact:
         return OPERATIONS[exact[0]]
-    family = [row for row in OPERATIONS if row.partition("[")[0] == name]
+    family = [row.name for row in OPERATIONS.values() if row.base == name]
     near = family or difflib.get_close_matches(str(name), OPERATIONS, 3)
     raise ValueError(
         f"unknown operation {name!r}"
@@ -53,7 +53,7 @@ def operations_named(name: str) -> list[str]:
     >>> operations_named("activation_tanh"), len(operations_named("two_layer_network"))
     (['activation[tanh]'], 4)
     """
-    found = [row for row in OPERATIONS if name in (row, row.partition("[")[0], python_name(row))]
+    found = [row.name for row in OPERATIONS.values() if name in (row.name, row.base, python_name(row.name))]
     return found or [operation_named(name).name]
 
 

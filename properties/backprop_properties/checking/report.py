@@ -226,7 +226,7 @@ def no_return(operation: str, options: Mapping[str, Any], message: str, call: An
         "u" if call.kind == "forward" else "",
         message,
         dtype,
-        Case(operation, args, delta, ()),
+        Case(args, delta, ()),
         {call.kind: name},
         source=import_of(path, [name]),
         call=call.kind,

@@ -128,7 +128,7 @@ def _near_misses(found: Found, operations: Sequence[str]) -> Iterable[tuple[str,
         ending = next((suffix for suffix in SUFFIXES.values() if suffix and name.endswith(suffix)), "")
         if name in every or not (ending or name in found.own):
             continue
-        family = [op for op in operations if op.partition("[")[0] == name.removesuffix(ending)]
+        family = [op for op in operations if OPERATIONS[op].base == name.removesuffix(ending)]
         if family:  # the project's own name, with a scalar function among the arguments
             near = [python_name(family[0]) + ending]
         elif ending:

@@ -166,7 +166,7 @@ def show(
     from ..verification.run import unknown
     from .console import print_derivation
 
-    family = [name for name in OPERATIONS if name.partition("[")[0] == operation]
+    family = [name for name, row in OPERATIONS.items() if row.base == operation]
     if operation not in OPERATIONS and not family:
         raise fail(unknown(operation, list(OPERATIONS)))
     print_derivation(console, OPERATIONS[operation if operation in OPERATIONS else family[0]])

@@ -22,7 +22,6 @@ from rich.table import Table
 from backprop_reference import OPERATIONS, Jacobian, Operation
 from backprop_reference.derivations import DERIVATIONS, derivation, product
 
-from ..cases.inputs import cores
 from ..laws.truth import TRUTH_LAWS
 from ..verification.findings import Failure, Outcome, Tally
 from ..verification.run import Report
@@ -182,7 +181,7 @@ def print_derivation(console: Console, row: Operation) -> None:
     for name, a in zip(row.arguments, args, strict=True):
         console.print(f"{name} = {np.array2string(a, precision=4)}", markup=False, highlight=False)
     console.print()
-    if row.name in DERIVATIONS:
+    if DERIVATIONS.get(row.name):
         for argument, paths in derivation(row.name, *args).items():
             console.print(f"[bold]by {argument}[/]: the sum of {len(paths)} path(s)", highlight=False)
             for path in paths:
@@ -206,9 +205,8 @@ def small_input(row: Operation) -> list[np.ndarray]:  # type: ignore[type-arg]  
     >>> [a.shape for a in small_input(OPERATIONS["affine"])]
     [(2, 3), (3,), (2,)]
     """
-    letters = sorted({letter for core in cores(row) for letter in core})
-    size = {letter: 2 + (letter in ("n", "m0")) for letter in letters}
-    shapes = [tuple(size[letter] for letter in core) for core in cores(row)[:-1]]
+    size = {letter: 2 + (letter in ("n", "m0")) for letter in row.letters}
+    shapes = [tuple(size[letter] for letter in core) for core in row.cores[:-1]]
     return [
         (np.arange(1, 1 + int(np.prod(shape))) / (4 if k % 2 else 2)).reshape(shape) for k, shape in enumerate(shapes)
     ]

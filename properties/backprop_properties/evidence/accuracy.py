@@ -24,8 +24,8 @@ from rich.text import Text
 
 from backprop_reference import OPERATIONS, Operation
 
-from ..cases.inputs import Case, cores
-from ..cases.regimes import REGIMES, family, regime_case
+from ..cases.inputs import Case
+from ..cases.regimes import regime_case, regimes_of
 from ..laws.claims import Array, certified_errors
 from ..laws.truth import Question, questions
 from .libraries import Implementation, peers
@@ -81,12 +81,12 @@ def run(
 def _measured(operation: Operation, cases: int, seed: int) -> Iterator[Row]:
     name = operation.name
     implementations = {REFERENCE: Implementation(operation.forward, operation.jacobian, operation.vjp)}
-    implementations |= dict(peers(name))
-    letters = list(dict.fromkeys(letter for core in cores(operation) for letter in core))
+    implementations |= dict(peers(operation))
+    letters = list(dict.fromkeys(letter for core in operation.cores for letter in core))
     sizes = dict(zip(letters, SIZES * 2, strict=False))
     draw = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    kinds = ("value", "jacobian", "vjp") if family(name) in ("softmax", "cross-entropy") else ("value", "vjp")
-    for regime in [r for r in REGIMES[family(name)] if r != "single"]:
+    kinds = ("value", "jacobian", "vjp") if operation.masks else ("value", "vjp")
+    for regime in [regime for regime in regimes_of(operation) if regime != "single"]:
         for dtype in DTYPES:
             for _ in range(cases):
                 case = regime_case(operation, regime, dtype, draw, sizes, cotangents=["ordinary"])

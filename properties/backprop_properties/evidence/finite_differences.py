@@ -16,7 +16,7 @@ import numpy as np
 from backprop_reference import OPERATIONS, Operation
 
 from ..cases.domain import domain_of
-from ..cases.inputs import Array, cores
+from ..cases.inputs import Array
 from ..cases.plan import Planned, made
 from ..checking.adapters import array, tensor
 from .faults import Fault
@@ -116,14 +116,12 @@ def _input(row: Operation, fault: Fault, k: int) -> tuple[tuple[int, ...], list[
 
     Targets are distributions, and at every other input any numbers.
     """
-    letters = sorted({letter for core in cores(row) for letter in core})
-    sizes = {letter: (3 + i, 1, 8, 12 - i)[k % 4] for i, letter in enumerate(letters)}  # few: JAX compiles for each
+    sizes = {letter: (3 + i, 1, 8, 12 - i)[k % 4] for i, letter in enumerate(row.letters)}  # few: JAX compiles for each
     planned, domain = Planned("small", sizes, "plain"), domain_of(row, None)
     cases = [made(domain, planned, np.dtype(np.float64), 10 * k + example, k) for example in range(3)]
     if fault.asks != "batch":
         return cases[0].delta.shape, list(cases[0].args)
     args = [
-        a if name[0] in "Wbw" else np.array([case.args[i] for case in cases])
-        for i, (name, a) in enumerate(zip(row.arguments, cases[0].args, strict=True))
+        np.array([case.args[i] for case in cases]) if data else cases[0].args[i] for i, data in enumerate(row.is_data)
     ]
     return (3, *cases[0].delta.shape), args

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from backprop_reference import Operation
+
 from ..checking.adapters import array, from_torch, tensor
 
 Function = Callable[..., Any]
@@ -33,15 +35,16 @@ class Library(NamedTuple):
     softmax: Function
     log_softmax: Function
 
-    def operation(self, name: str) -> Function:
+    def operation(self, row: Operation) -> Function:
         """The forward of an operation, of this library's arrays.
 
         >>> import numpy as np
+        >>> from backprop_reference import OPERATIONS
         >>> plain = Library({"tanh": np.tanh}, lambda x: np.exp(x) / np.exp(x).sum(), np.log)
-        >>> plain.operation("activation[tanh]")(np.eye(2), np.zeros(2), np.zeros(2))
+        >>> plain.operation(OPERATIONS["activation[tanh]"])(np.eye(2), np.zeros(2), np.zeros(2))
         array([0., 0.])
         """
-        family, _, bound = name.rstrip("]").partition("[")
+        bound = [layer.h.name for layer in row.layers] or [h.name for h in row.functions]
         named = {
             "scale": lambda x, alpha: x * alpha,
             "add": lambda x, y: x + y,
@@ -56,11 +59,12 @@ class Library(NamedTuple):
             "softmax": self.softmax,
             "softmax_cross_entropy": self._cross_entropy,
             "logistic_regression": lambda W, x, b, y: self._cross_entropy(W @ x + b, y),
-            "activation": lambda W, x, b: self.functions[bound](W @ x + b),
-            "two_layer_network": partial(self._network, [bound, "identity"]),
-            "backpropagation": partial(self._network, bound.split(",")),
+            "elementwise": lambda x: self.functions[bound[0]](x),
+            "activation": lambda W, x, b: self.functions[bound[0]](W @ x + b),
+            "two_layer_network": partial(self._network, bound),
+            "backpropagation": partial(self._network, bound),
         }
-        return self.functions[name] if name in self.functions else named[family]
+        return named[row.base]
 
     def _cross_entropy(self, x: Any, y: Any) -> Any:
         return -(y * self.log_softmax(x)).sum()
@@ -75,7 +79,7 @@ class Library(NamedTuple):
 # ── JAX ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def jax_function(name: str) -> Function:
+def jax_function(row: Operation) -> Function:
     """An operation of JAX arrays: `jax.nn` and `jax.numpy`."""
     import jax
     import jax.numpy as jnp
@@ -88,15 +92,15 @@ def jax_function(name: str) -> Function:
         "gelu": partial(jax.nn.gelu, approximate=False),
         "gelu_tanh": partial(jax.nn.gelu, approximate=True),
     }
-    return Library(functions, jax.nn.softmax, jax.nn.log_softmax).operation(name)
+    return Library(functions, jax.nn.softmax, jax.nn.log_softmax).operation(row)
 
 
 @cache
-def jax_implementation(name: str) -> Implementation:
+def jax_implementation(row: Operation) -> Implementation:
     """JAX, compiled: `jax.vjp` and `jax.jacrev`."""
     import jax
 
-    f = jax_function(name)
+    f = jax_function(row)
 
     def jacobian(*args: Any) -> Any:
         return jax.jacrev(f, tuple(range(len(args))))(*args)
@@ -118,7 +122,7 @@ def _to_numpy(f: Function) -> Function:
 # ── PyTorch ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def torch_function(name: str) -> Function:
+def torch_function(row: Operation) -> Function:
     """An operation of PyTorch's tensors: `torch.nn.functional`."""
     import torch
     from torch.nn import functional as F  # noqa: N812
@@ -130,15 +134,15 @@ def torch_function(name: str) -> Function:
         "identity": torch.clone,
         "gelu_tanh": partial(F.gelu, approximate="tanh"),
     }
-    return Library(functions, partial(torch.softmax, dim=-1), partial(torch.log_softmax, dim=-1)).operation(name)
+    return Library(functions, partial(torch.softmax, dim=-1), partial(torch.log_softmax, dim=-1)).operation(row)
 
 
 @cache
-def torch_implementation(name: str) -> Implementation:
+def torch_implementation(row: Operation) -> Implementation:
     """PyTorch: autograd, and `torch.autograd.functional.jacobian`."""
     import torch
 
-    f = torch_function(name)
+    f = torch_function(row)
 
     def jacobian(*args: Any) -> Any:
         return tuple(map(array, torch.autograd.functional.jacobian(f, tuple(map(tensor, args)))))
@@ -149,7 +153,7 @@ def torch_implementation(name: str) -> Implementation:
 # ── autograd ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def autograd_function(name: str) -> Function:
+def autograd_function(row: Operation) -> Function:
     """An operation of `autograd.numpy`, which has few functions by name: the others are put together from them."""
     import autograd.numpy as anp
     from autograd.scipy import special
@@ -174,14 +178,14 @@ def autograd_function(name: str) -> Function:
     def log_softmax(x: Any) -> Any:
         return x - special.logsumexp(x, axis=-1, keepdims=True)
 
-    return Library(functions, lambda x: anp.exp(log_softmax(x)), log_softmax).operation(name)
+    return Library(functions, lambda x: anp.exp(log_softmax(x)), log_softmax).operation(row)
 
 
 # ── SciPy ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @cache
-def scipy_implementation(name: str) -> Implementation | None:
+def scipy_implementation(row: Operation) -> Implementation | None:
     """SciPy, values only: `scipy.special` has these."""
     from scipy import special
 
@@ -191,16 +195,18 @@ def scipy_implementation(name: str) -> Implementation | None:
         "softmax": special.softmax,
         "softmax_cross_entropy": lambda x, y: -(y * special.log_softmax(x)).sum(),
     }
-    return Implementation(forwards[name], None, None) if name in forwards else None
+    forward = forwards.get(row.name)
+    return Implementation(forward, None, None) if forward else None
 
 
 # ── All of them ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def peers(name: str) -> Iterator[tuple[str, Implementation]]:
+def peers(row: Operation) -> Iterator[tuple[str, Implementation]]:
     """The installed libraries' implementations of an operation, by the libraries' names.
 
-    >>> "JAX" in dict(peers("softmax"))
+    >>> from backprop_reference import OPERATIONS
+    >>> "JAX" in dict(peers(OPERATIONS["softmax"]))
     True
     """
     makers = [("JAX", "jax", jax_implementation), ("PyTorch", "torch", torch_implementation)]
@@ -208,6 +214,6 @@ def peers(name: str) -> Iterator[tuple[str, Implementation]]:
         if find_spec(module):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of other people's imports
-                found = make(name)
+                found = make(row)
             if found is not None:
                 yield library, found

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,13 @@ import numpy as np
 
 from backprop_reference import Operation
 
-from ..cases.inputs import cores
 from . import draws
 from .counterexamples import counterexamples
 from .draws import Maker, Random
 from .floats import Array
 from .functions import function_cases
 from .notes import NOTES
-from .recipes import Recipe, letters_of, recipes
+from .recipes import Recipe, recipes
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
@@ -43,11 +42,6 @@ class Chosen:
         return "NotANumber" in self.flags or "Infinite" in self.flags
 
 
-def is_parameter(argument: str) -> bool:
-    """Whether an argument never takes batch axes, and gets the gradient summed over them: `W`, `b`, `w`."""
-    return argument[0] in "Wbw"
-
-
 def chosen_cases(operation: Operation, seed: int) -> Iterator[Chosen]:
     """All cases of an operation: in float64, then in float32.
 
@@ -66,15 +60,17 @@ def chosen_cases(operation: Operation, seed: int) -> Iterator[Chosen]:
 
 def _made(operation: Operation, recipe: Recipe, k: int, dtype: np.dtype[Any], draw: Random) -> Chosen:
     sizes = _sizes(operation, recipe.sizes, k)
-    *inputs, output = [tuple(sizes[letter] for letter in core) for core in cores(operation)]
-    names = operation.arguments
-    inputs = [shape if is_parameter(name) else recipe.batch + shape for name, shape in zip(names, inputs, strict=True)]
+    *inputs, output = [tuple(sizes[letter] for letter in core) for core in operation.cores]
+    inputs = [recipe.batch * data + shape for data, shape in zip(operation.is_data, inputs, strict=True)]
     output = recipe.batch + output
 
     def array(maker: Maker, shape: tuple[int, ...]) -> Array:
         return np.array(maker(draw, int(np.prod(shape)), dtype), dtype).reshape(shape)
 
-    makers = [recipe.by_name.get(name, recipe.by_name.get(name[0], recipe.fill)) for name in names]
+    called = {layer.W: "W" for layer in operation.layers} | {layer.b: "b" for layer in operation.layers}
+    makers = [
+        recipe.by_name.get(name, recipe.by_name.get(called.get(name, ""), recipe.fill)) for name in operation.arguments
+    ]
     args = tuple(_into_domain(operation, array(maker, shape)) for maker, shape in zip(makers, inputs, strict=True))
     maker = draws.unit(k) if "UnitCotangent" in recipe.flags else recipe.delta
     delta = array(maker, output)
@@ -96,13 +92,14 @@ def _flags(operation: Operation, recipe: Recipe, sizes: Mapping[str, int]) -> tu
 
 
 def _into_domain(operation: Operation, a: Array) -> Array:
-    """What `log` and `reciprocal` take."""
-    if operation.name == "log":
+    """Positive, or not 0, where the operation takes nothing else."""
+    taken = operation.domain.values()
+    if "positive" in taken:
         a = np.abs(a)
-    return np.where(a == 0, a.dtype.type(1), a) if operation.name in ("log", "reciprocal") else a
+    return np.where(a == 0, a.dtype.type(1), a) if "positive" in taken or "non-zero" in taken else a
 
 
-def _small(letters: list[str], k: int) -> dict[str, int]:
+def _small(letters: Sequence[str], k: int) -> dict[str, int]:
     """Small, all different, and others from case to case."""
     offered = [(2, 3, 1, 4), (3, 2, 4, 1), (1, 3, 2, 4), (4, 2, 3, 1)][k % 4]
     if len(letters) == 1:
@@ -110,7 +107,7 @@ def _small(letters: list[str], k: int) -> dict[str, int]:
     return dict(zip(letters, offered, strict=False))
 
 
-def _tail(letters: list[str], k: int) -> dict[str, int]:
+def _tail(letters: Sequence[str], k: int) -> dict[str, int]:
     """One size is a full tile and one; the k-th letter's."""
     full = (256, 16, 32) if len(letters) == 1 else (64,) * 3 if len(letters) == 2 else (32,) * 3
     return dict.fromkeys(letters, 1 if len(letters) > 2 else 2) | {letters[k % len(letters)]: full[k % 3] + 1}
@@ -118,11 +115,11 @@ def _tail(letters: list[str], k: int) -> dict[str, int]:
 
 def _sizes(operation: Operation, kind: str, k: int) -> dict[str, int]:
     """By a kind's name; that of a letter is small sizes, and 0 for the letter."""
-    letters = letters_of(operation)
+    letters = operation.letters
     return SIZES[kind](letters, k) if kind in SIZES else _small(letters, k) | {kind: 0}
 
 
-SIZES: Mapping[str, Callable[[list[str], int], dict[str, int]]] = {
+SIZES: Mapping[str, Callable[[Sequence[str], int], dict[str, int]]] = {
     "small": _small,
     "ones": lambda letters, k: dict.fromkeys(letters, 1),
     "equal": lambda letters, k: dict.fromkeys(letters, 2 + k % 2),
@@ -134,11 +131,11 @@ UNDECIDED = (("two infinite logits", [math.inf, math.inf]), ("masks alone", [-ma
 
 def _spelled_out(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Chosen]:
     """Cases whose every number is chosen."""
-    for title, chosen, x, d in function_cases(operation.name, dtype):
+    for title, chosen, x, d in function_cases(operation, dtype):
         yield Chosen(title, chosen, {"n": len(x)}, (np.array(x, dtype),), np.array(d, dtype))
-    for title, logits in UNDECIDED if operation.name == "softmax" else ():
+    for title, logits in UNDECIDED if operation.promise == "softmax" else ():
         yield Chosen(title, ("Infinite",), {"n": 2}, (np.array(logits, dtype),), np.array([1.0, -2.0], dtype))
-    *inputs, _ = cores(operation)
+    *inputs, _ = operation.cores
     for comment, args, delta in counterexamples(operation.name, dtype):
         pairs = zip((a for core in inputs for a in core), (n for a in args for n in a.shape), strict=True)
         flags = ("Counterexample", *("Mask" for a in args if np.isneginf(a).any()))

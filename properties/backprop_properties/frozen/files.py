@@ -6,6 +6,7 @@ operation. Whatever does not fit is a `VectorError` that says which file and why
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def file_name(operation: str) -> str:
     >>> file_name("softmax"), file_name("backpropagation[sigmoid,identity]")
     ('softmax.json', 'backpropagation-sigmoid-identity.json')
     """
-    return operation.rstrip("]").replace("[", "-").replace(",", "-") + ".json"
+    return "-".join(re.findall(r"\w+", operation)) + ".json"
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:

@@ -1,6 +1,5 @@
 """Whether a set is whole: sums, schema, counts, identities, flags and numbers, each problem in a line of its own."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from backprop_reference import OPERATIONS
+from backprop_reference import OPERATIONS, Operation
 
 from .files import (
     Document,
@@ -39,11 +38,11 @@ def examine(folder: Path) -> tuple[Mapping[str, list[Vector]], list[str]]:
     except VectorError as error:
         return {}, [str(error)]
     cases: dict[str, list[Vector]] = {}
-    for operation in OPERATIONS:
-        if not (folder / file_name(operation)).exists():
+    for name, row in OPERATIONS.items():
+        if not (folder / file_name(name)).exists():
             continue  # told already
         try:
-            cases[operation] = sound(operation, read_operation(folder, manifest, operation), validator, manifest)
+            cases[name] = sound(row, read_operation(folder, manifest, name), validator, manifest)
         except VectorError as error:
             problems.append(str(error))
     count = sum(map(len, cases.values()))
@@ -54,27 +53,26 @@ def examine(folder: Path) -> tuple[Mapping[str, list[Vector]], list[str]]:
     return cases, problems
 
 
-def sound(operation: str, document: Document, validator: Any, manifest: Document) -> list[Vector]:
+def sound(row: Operation, document: Document, validator: Any, manifest: Document) -> list[Vector]:
     """The cases of a document; VectorError with the first thing that is wrong with it."""
-    for problem in _problems(operation, document, validator, manifest):
-        raise VectorError(f"{file_name(operation)}: {problem}")
+    for problem in _problems(row, document, validator, manifest):
+        raise VectorError(f"{file_name(row.name)}: {problem}")
     try:
         return list(vectors_of(document))
     except (KeyError, ValueError) as error:
-        raise VectorError(f"{file_name(operation)}: {error}") from None
+        raise VectorError(f"{file_name(row.name)}: {error}") from None
 
 
-def _problems(operation: str, document: Document, validator: Any, manifest: Document) -> Iterator[str]:
+def _problems(row: Operation, document: Document, validator: Any, manifest: Document) -> Iterator[str]:
     """What is wrong, in an order in which each check can rely on those before it."""
     for error in validator.iter_errors(document):
         where = "/".join(map(str, error.absolute_path)) or "the top"
         yield f"not by the schema, at {where}: {error.message[:200]}"
-    row = OPERATIONS[operation]
     for field, wanted in (
         ("operation", row.name),
         ("signature", row.signature),
         ("arguments", list(row.arguments)),
-        ("parameters", [name for name in row.arguments if name[0] in "Wbw"]),
+        ("parameters", list(row.parameters)),
         ("source", document["source"] | {key: manifest[key] for key in ("seed", "version")}),
     ):
         if document[field] != wanted:
@@ -88,10 +86,9 @@ def _problems(operation: str, document: Document, validator: Any, manifest: Docu
     flags = {flag for test in tests for flag in test["flags"]}
     if flags != set(document["notes"]):
         yield f"flags without a note, or notes without a case: {', '.join(sorted(flags ^ set(document['notes'])))}"
-    letters = set(re.findall(r"\w+", row.signature))
     for group in document["testGroups"]:
-        if set(group["sizes"]) != letters:
-            yield f"sizes of {', '.join(group['sizes'])}, expected those of {', '.join(sorted(letters))}"
+        if set(group["sizes"]) != set(row.letters):
+            yield f"sizes of {', '.join(group['sizes'])}, expected those of {', '.join(row.letters)}"
         eps = to_hex(float(np.finfo(group["dtype"]).eps))
         if group["eps"] != eps:
             yield f"eps of {group['dtype']} is {group['eps']}, expected {eps}"

@@ -1,21 +1,12 @@
 """The recipes of a set's cases: chosen for what they catch."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from backprop_reference import Operation
 
-from ..cases.inputs import cores, may_be_empty
-from ..cases.regimes import family
 from . import draws
 from .draws import Maker
-
-RATIONAL = re.compile(
-    r"scale|add|subtract|hadamard|negate|square|identity|relu|sum_reduction|dot|matvec|affine|squared_error|"
-    r"linear_regression|activation\[(identity|relu)\]"
-)
-CLASSIFIERS = ("logistic_regression", "two_layer_network", "backpropagation")
 
 
 @dataclass(frozen=True)
@@ -30,10 +21,6 @@ class Recipe:
     sizes: str = "small"
     batch: tuple[int, ...] = ()
     times: int = 1
-
-
-def letters_of(operation: Operation) -> list[str]:
-    return sorted({letter for core in cores(operation) for letter in core})
 
 
 EVERYWHERE = (
@@ -139,7 +126,8 @@ _SLIPS: Mapping[str, tuple[Recipe, ...]] = {
     ),
 }  # fmt: skip
 
-_FAMILIES: Mapping[str, tuple[Recipe, ...]] = {
+_BY_PROMISE: Mapping[str, tuple[Recipe, ...]] = {
+    "definition": (_TAILS, _MIXED),
     "elementary": (_TAILS, _MIXED, *_ELEMENTARY, _BESIDE),
     "function": (_TAILS, *_ELEMENTARY[1:]),
     "sum": (_TAILS, _MIXED, *_SUMS),
@@ -150,15 +138,15 @@ _FAMILIES: Mapping[str, tuple[Recipe, ...]] = {
 
 
 def recipes(operation: Operation) -> Iterator[Recipe]:
-    """An operation's recipes: those of all, of its family, of its last loss, and its slips."""
-    base = operation.name.partition("[")[0]
+    """An operation's recipes: those of all, of its promise, of its layers and its loss, and its slips."""
+    classified = "target" in operation.domain.values()
     yield from EVERYWHERE
-    if RATIONAL.fullmatch(operation.name):
+    if not operation.masks and not classified and all(h.whole for h in operation.functions):
         yield _INTEGERS
-    yield from _FAMILIES[family(operation.name)]
-    yield from _CLASSIFIED if base in CLASSIFIERS else ()
-    yield from _ACTIVATED if base == "activation" else ()
-    yield from _SLIPS.get(base, ())
+    yield from _BY_PROMISE[operation.promise]
+    yield from _CLASSIFIED if operation.layers and classified else ()
+    yield from _ACTIVATED if operation.layers and operation.functions and not classified else ()
+    yield from _SLIPS.get(operation.base, ())
     yield from _BATCHES
     yield from _empty(operation)
     yield Recipe("NaN in the cotangent", ("NotANumber",), delta=draws.one_nan)
@@ -168,6 +156,5 @@ def recipes(operation: Operation) -> Iterator[Recipe]:
 
 def _empty(operation: Operation) -> Iterator[Recipe]:
     """A size of 0, one letter after the other, of those that may be."""
-    for letter in letters_of(operation):
-        if may_be_empty(operation, letter):
-            yield Recipe(f"the size {letter} is 0", ("Empty",), draws.small, draws.small, sizes=letter)
+    for letter in filter(operation.may_be_empty, operation.letters):
+        yield Recipe(f"the size {letter} is 0", ("Empty",), draws.small, draws.small, sizes=letter)

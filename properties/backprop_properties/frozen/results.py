@@ -75,7 +75,7 @@ def jacobians_of(operation: Operation, chosen: Chosen) -> Mapping[str, Result]:
         return {}
     if chosen.special:
         return _by_name(operation, _special(operation, chosen, "jacobian"))
-    asked = _asked(operation, Case(operation.name, chosen.args, chosen.delta, ()), "jacobian")
+    asked = _asked(operation, Case(chosen.args, chosen.delta, ()), "jacobian")
     return _by_name(operation, [one and _rounded(one, chosen.dtype) for one in asked])
 
 
@@ -84,7 +84,7 @@ def examples(operation: Operation, chosen: Chosen) -> Iterator[Case]:
     for index in np.ndindex(chosen.batch):
         pairs = zip(operation.arguments, chosen.args, strict=True)
         args = tuple(a if name in operation.parameters else np.asarray(a[index]) for name, a in pairs)
-        yield Case(operation.name, args, np.asarray(chosen.delta[index]), ())
+        yield Case(args, np.asarray(chosen.delta[index]), ())
 
 
 def _by_name(operation: Operation, results: Sequence[Result | None]) -> Mapping[str, Result]:
@@ -151,7 +151,7 @@ def _special(operation: Operation, chosen: Chosen, kind: str) -> list[Result | N
         limits = at_infinity(operation, kind, *inputs)
         return [_result(limits, np.zeros(limits.shape), limit_of(operation, letter, chosen.args))]
     ones = [np.where(np.isfinite(a), a, a.dtype.type(1)) for a in inputs]
-    asked = _asked(operation, Case(operation.name, tuple(ones[1:]), ones[0], ()), kind)
+    asked = _asked(operation, Case(tuple(ones[1:]), ones[0], ()), kind)
     pairs = zip(asked, undefined(operation, kind, *inputs), strict=True)
     return [None if one is None or mask is None else _spoilt(_rounded(one, chosen.dtype), mask) for one, mask in pairs]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from backprop_reference import OPERATIONS, Operation
 
-from .cases import Chosen, chosen_cases, is_parameter
+from .cases import Chosen, chosen_cases
 from .files import FORMAT, MANIFEST, MOST_BYTES, SCHEMA, VECTORS, Document, VectorError, file_name, read_bytes, sha256
 from .floats import to_hex, to_text
 from .notes import NOTES
@@ -104,7 +104,7 @@ def document_of(operation: Operation, version: int, seed: int) -> Document:
         "operation": operation.name,
         "signature": operation.signature,
         "arguments": list(operation.arguments),
-        "parameters": [name for name in operation.arguments if is_parameter(name)],
+        "parameters": list(operation.parameters),
         "source": {"name": NAME, "seed": seed, "version": version},
         "numberOfTests": sum(map(len, groups.values())),
         "notes": {

@@ -3,7 +3,6 @@
 Each is a right formula with one thing changed. What it says completes "dx is …".
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -33,23 +32,22 @@ def candidates(row: Operation) -> Iterator[Candidate]:
     >>> list(dict.fromkeys(c.cause for c in candidates(OPERATIONS["negate"])))
     ['missing-path', 'cotangent-ignored', 'sign', 'missing-h-prime', 'h-prime-at-output', 'another-function']
     """
-    base, *functions = re.findall(r"\w+", row.name)
     yield Candidate("missing-path", "all zeros: a path of the chain rule is missing", _times(row, 0))
     yield Candidate("cotangent-ignored", "what is right for delta = 1, whatever delta is: the cotangent takes no part",
                     lambda delta, *args: row.vjp(np.ones_like(delta), *args))  # fmt: skip
     yield Candidate("sign", "exactly the negative of what is right: a sign is lost", _times(row, -1))
-    if base == "softmax":
+    hs = tuple(layer.h for layer in row.layers) or row.functions
+    if row.promise == "softmax":
         yield from _softmax(row)
-    if base in SCALAR_FUNCTIONS:
-        yield from _functions(row, [base], lambda hs: lambda delta, x: (delta * hs[0].dh(x),))
-    if base == "activation":
-        yield from _functions(row, functions, lambda hs: lambda delta, *args: activation_vjp(delta, hs[0], *args))
-    if base in LOSSES:
-        hs = [SCALAR_FUNCTIONS[h] for h in functions + ["identity"] * (base == "two_layer_network")]
-        yield from _slopes(lambda slope: LOSSES[base](hs, slope=slope))
-        if functions:
-            yield from _functions(row, [h.name for h in hs], lambda hs: LOSSES[base](hs))
-    yield from _turned(row, base, functions)
+    elif "target" in row.domain.values():
+        yield from _slopes(lambda slope: _loss(row, hs, slope=slope))
+        if row.functions:
+            yield from _functions(hs, lambda hs: _loss(row, hs))
+    elif row.functions and row.layers:
+        yield from _functions(hs, lambda hs: lambda delta, *args: activation_vjp(delta, hs[0], *args))
+    elif row.functions:
+        yield from _functions(hs, lambda hs: lambda delta, x: (delta * hs[0].dh(x),))
+    yield from _turned(row)
     yield from _heated(row, lambda f: f, row.vjp)
     yield from _others(row, lambda other: other.vjp)
 
@@ -58,11 +56,11 @@ def forward_candidates(row: Operation) -> Iterator[Candidate]:
     """Wrong values, as functions of the cotangent, too, which takes no part."""
     yield Candidate("sign", "exactly the negative of what is right: a sign is lost",
                     lambda _, *args: (-row.forward(*args),))  # fmt: skip
-    if row.name == "leaky_relu":
+    if not row.layers and LEAKY & {h.name for h in row.functions}:
         yield from _rounded_slope(lambda slope: lambda _, x: (np.where(x < 0, slope, 1) * x,))
     yield from _heated(row, lambda f: lambda _, *args: (f(*args),), row.forward)
     yield from _others(row, lambda other: lambda _, *args: (other.forward(*args),))
-    for some in _some([i for i, name in enumerate(row.arguments) if name[0] == "W"]):
+    for some in _some(_matrices(row)):
         names = listed([row.arguments[i] for i in some])
         yield Candidate("transposed", f"what comes out with the transpose of {names}",
                         _forward_turned(row, some))  # fmt: skip
@@ -70,6 +68,10 @@ def forward_candidates(row: Operation) -> Iterator[Candidate]:
 
 def _forward_turned(row: Operation, some: Sequence[int]) -> Function:
     return lambda _, *args: (row.forward(*(a.T if i in some else a for i, a in enumerate(args))),)
+
+
+def _matrices(row: Operation) -> list[int]:
+    return [i for i, core in enumerate(row.cores[:-1]) if len(core) == 2]
 
 
 def _some(matrices: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -83,11 +85,9 @@ def _times(row: Operation, factor: float) -> Function:
 
 def _others(row: Operation, function: Callable[[Operation], Function]) -> Iterator[Candidate]:
     """What is right for an operation with another function."""
-    base = row.name.partition("[")[0]
-    for other in SCALAR_FUNCTIONS:
-        name = other if base in SCALAR_FUNCTIONS else f"{base}[{other}]"
-        if name != row.name and name in OPERATIONS and OPERATIONS[name].signature == row.signature:
-            yield Candidate("another-function", f"what is right for {name}", function(OPERATIONS[name]), clearly=False)
+    for other in OPERATIONS.values():
+        if other.base == row.base and other.signature == row.signature and other.name != row.name:
+            yield Candidate("another-function", f"what is right for {other.name}", function(other), clearly=False)
 
 
 # ── h′ ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -98,11 +98,9 @@ OTHER_SIGN: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _functions(
-    row: Operation, names: Sequence[str], vjp: Callable[[list[ScalarFunction]], Function]
-) -> Iterator[Candidate]:
+def _functions(hs: Sequence[ScalarFunction], vjp: Callable[[list[ScalarFunction]], Function]) -> Iterator[Candidate]:
     """Another derivative in one layer, or in all of them."""
-    hs = [SCALAR_FUNCTIONS[name] for name in names]
+    names = [h.name for h in hs]
     bending = [k for k, name in enumerate(names) if name != "identity"]
     places = [(k,) for k in bending] + ([tuple(bending)] if len(bending) > 1 else [])
     for place in places:
@@ -124,10 +122,10 @@ def _functions(
             formula, slope = OF_THE_OUTPUT[h]
             says = f"computed with {formula} for {h}′{where}: its formula in terms of the output {h}(z), at z itself"
             yield Candidate("input-for-output", says, with_(lambda name, s=slope: bent(name, s)))
-        if h == "leaky_relu":
+        if h in LEAKY:
             yield from _rounded_slope(lambda s: with_(lambda name: bent(name, lambda z: np.where(z < 0, s, 1))))
         for term, slope in PRODUCT_RULE.items():
-            if any(names[k] in FACTORED for k in place):
+            if any(hs[k].factored for k in place):
                 yield Candidate(
                     "missing-path",
                     f"computed with only one term of the product rule for {h}(z) = z f(z){where}: {term}",
@@ -150,13 +148,15 @@ OF_THE_OUTPUT: dict[str, tuple[str, Callable[[Array], Array]]] = {
 }
 
 
+LEAKY = {"leaky_relu"}  # of slope 0.01 below 0
+
+
 def _rounded_slope(f: Callable[[float], Function]) -> Iterator[Candidate]:
     for name, dtype in (("float32", np.float32), ("float16", np.float16), ("bfloat16", ml_dtypes.bfloat16)):
         says = f"computed with the slope 0.01 rounded to {name}"
         yield Candidate("lower-precision", says, f(float(dtype(0.01))), clearly=False)
 
 
-FACTORED = ("silu", "gelu", "gelu_tanh")  # h(z) = z f(z)
 PRODUCT_RULE: dict[str, Callable[[ScalarFunction], Callable[[Array], Array]]] = {
     "f(z), without z f′(z)": lambda h: lambda z: h.h(z) / z,
     "z f′(z), without f(z)": lambda h: lambda z: h.dh(z) - h.h(z) / z,
@@ -191,7 +191,7 @@ TEMPERATURES: dict[str, Callable[[int], float]] = {
 
 def _heated(row: Operation, called: Callable[[Function], Function], f: Function) -> Iterator[Candidate]:
     """Logits divided by a temperature."""
-    if row.name not in ("softmax", "softmax_cross_entropy"):
+    if not row.masks:
         return
     for words, t in TEMPERATURES.items():
 
@@ -210,24 +210,21 @@ def _heated(row: Operation, called: Callable[[Function], Function], f: Function)
             yield Candidate("temperature", says, by_the_chain_rule)
 
 
-def _logistic(hs: Sequence[ScalarFunction], **changed: Any) -> Function:
-    def vjp(delta: Array, W: Array, x: Array, b: Array, y: Array) -> tuple[Array, ...]:
-        dW, db, dx, dy = network(["identity"], **changed)(delta, W, b, x, y)
-        return dW, dx, db, dy
+def _loss(row: Operation, hs: Sequence[ScalarFunction], **changed: Any) -> Function:
+    """The vjp of layers with the cross-entropy, or of the cross-entropy alone, with something in it changed."""
+    f = network(hs, **changed) if row.layers else _cross_entropy(**changed)
+    names = [*(name for layer in row.layers for name in (layer.W, layer.b)), "x", "y"]
+
+    def vjp(delta: Array, *args: Array) -> tuple[Array, ...]:
+        given = dict(zip(row.arguments, args, strict=True))
+        found = dict(zip(names, f(delta, *(given[name] for name in names)), strict=True))
+        return tuple(found[name] for name in row.arguments)
 
     return vjp
 
 
-def _cross_entropy(hs: Sequence[ScalarFunction], slope: Function) -> Function:
+def _cross_entropy(slope: Function) -> Function:
     return lambda delta, x, y: (delta * slope(softmax(x), y), -delta * log_softmax(x))
-
-
-LOSSES: dict[str, Callable[..., Function]] = {
-    "softmax_cross_entropy": _cross_entropy,
-    "logistic_regression": _logistic,
-    "two_layer_network": network,
-    "backpropagation": network,
-}
 
 
 SLOPES: tuple[tuple[str, str, str, Function], ...] = (
@@ -249,8 +246,8 @@ def _slopes(vjp: Callable[[Function], Function]) -> Iterator[Candidate]:
 # ── Transposed ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _turned(row: Operation, base: str, functions: Sequence[str]) -> Iterator[Candidate]:
-    matrices = [i for i, name in enumerate(row.arguments) if name[0] == "W"]
+def _turned(row: Operation) -> Iterator[Candidate]:
+    matrices = _matrices(row)
     for i in matrices:
         name = row.arguments[i]
         yield Candidate("transposed", "the transpose of what is right",
@@ -262,7 +259,7 @@ def _turned(row: Operation, base: str, functions: Sequence[str]) -> Iterator[Can
         yield Candidate("transposed", says, _fed(row, some, np.transpose))
         reshaped = f"{says} made by reshape, which turns nothing"
         yield Candidate("transposed", reshaped, _fed(row, some, lambda W: W.reshape(W.shape[::-1]).T))
-        yield Candidate("transposed", f"{says} in the step back", _back_turned(row, base, functions, some))
+        yield Candidate("transposed", f"{says} in the step back", _back_turned(row, some))
 
 
 def _changed(row: Operation, only: int, change: Callable[[Array], Array]) -> Function:
@@ -273,7 +270,7 @@ def _fed(row: Operation, some: Sequence[int], change: Callable[[Array], Array]) 
     return lambda delta, *args: row.vjp(delta, *(change(a) if i in some else a for i, a in enumerate(args)))
 
 
-def _back_turned(row: Operation, base: str, functions: Sequence[str], some: Sequence[int]) -> Function:
+def _back_turned(row: Operation, some: Sequence[int]) -> Function:
     """`δ Wᵀ` for `δ W` in the step from a layer to the one below; matrices that are not square fit no candidate."""
 
     def vjp(delta: Array, *args: Array) -> tuple[Array, ...]:
@@ -282,13 +279,12 @@ def _back_turned(row: Operation, base: str, functions: Sequence[str], some: Sequ
         def back(d: Array, W: Array) -> Array:
             return d @ (W.T if any(W is t for t in turned) else W)
 
-        if base in ("two_layer_network", "backpropagation"):
-            return network([*functions, *["identity"] * (base == "two_layer_network")], back=back)(delta, *args)
-        if base == "logistic_regression":
-            return _logistic([], back=back)(delta, *args)
-        right = list(row.vjp(delta, *args))
-        W = args[0]
-        signal = right[2] if len(right) > 2 else delta  # of affine and activation: db is δ ⊙ h′(z)
-        return right[0], signal @ W.T, *right[2:]
+        if "target" in row.domain.values():
+            return _loss(row, [layer.h for layer in row.layers], back=back)(delta, *args)
+        (layer,) = row.layers
+        given = dict(zip(row.arguments, args, strict=True))
+        right = dict(zip(row.arguments, row.vjp(delta, *args), strict=True))
+        signal = right.get(layer.b, delta)  # db is δ ⊙ h′(z)
+        return tuple({**right, "x": signal @ given[layer.W].T}.values())
 
     return vjp

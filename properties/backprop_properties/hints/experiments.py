@@ -9,8 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ..cases.inputs import Array, Case, cores
-from .candidates import LOSSES
+from ..cases.inputs import Array, Case
 from .probe import Probe, Seen, wrong_in
 from .state import Found
 
@@ -67,7 +66,7 @@ def factor(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
 def targets(p: Probe) -> Found | None:
     """Right for targets that sum to 1, or for one-hot ones?"""
-    if p.row.name.partition("[")[0] not in LOSSES or p.domain.kinds["y"] != "target":
+    if p.domain.kinds.get("y") != "target":
         return None
     cases = [case for case in p.ordinary() if case.args[-1].size > 1]
 
@@ -187,7 +186,7 @@ def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
 def _alone(p: Probe, i: int, index: Sequence[int], by: int) -> bool:
     """Whether an entry is the only wrong one at sizes where there is room for the next that would be."""
-    letters = cores(p.row)[-1 if p.kind == "forward" else i]
+    letters = p.row.cores[-1 if p.kind == "forward" else i]
     one = p.see(p.case({letter: by * (abs(k) + 2) for letter, k in zip(letters, index, strict=True)}, by))
     return one is not None and all(mask.sum() == 1 and mask[tuple(index)] for mask in one.wrong.values())
 

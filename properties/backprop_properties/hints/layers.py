@@ -11,7 +11,10 @@ from backprop_reference import Operation
 from ..laws.claims import Close, Violation, judge
 from ..laws.points import Point
 
-NETWORKS = ("two_layer_network", "backpropagation")
+
+def is_network(row: Operation) -> bool:
+    """Whether an operation is layers with functions of their own, and a loss."""
+    return bool(row.layers and row.functions and "target" in row.domain.values())
 
 
 def backward_order(row: Operation) -> list[str]:
@@ -21,13 +24,12 @@ def backward_order(row: Operation) -> list[str]:
     >>> backward_order(OPERATIONS["two_layer_network[tanh]"])
     ['b2', 'W2', 'b1', 'W1', 'x']
     """
-    parameters = [name for name in row.arguments if name[0] in "Wb"]
-    return [*reversed(parameters), "x"]
+    return [*(name for layer in reversed(row.layers) for name in (layer.b, layer.W)), "x"]
 
 
 def first_wrong_layer(row: Operation, points: Iterable[Point], law: str) -> str:
     """A line on a network's gradients at the first of some points where one is wrong, or nothing."""
-    if row.name.partition("[")[0] not in NETWORKS:
+    if not is_network(row):
         return ""
     return next((line for line in (_first_wrong(point, law) for point in points) if line), "")
 

@@ -16,8 +16,8 @@ import numpy as np
 from backprop_reference import Operation
 
 from ..cases.domain import Domain
-from ..cases.inputs import Array, Case, cores
-from ..cases.plan import into_the_domain, ordinary_case, sizes_of, unequal_sizes
+from ..cases.inputs import Array, Case, sizes_of
+from ..cases.plan import into_the_domain, ordinary_case, unequal_sizes
 
 ORDINARY = 6  # cases
 PREFIX = {"forward": "", "vjp": "d", "jacobian": "J_"}
@@ -53,7 +53,7 @@ class Probe:
     ) -> None:
         self.domain, self.row, self.implementation = domain, domain.operation, implementation
         self.kind, self.dtype, self.until, self.ones = kind, dtype, until, ones
-        self.letters = sorted({letter for core in cores(self.row) for letter in core})
+        self.letters = self.row.letters
         self.names = ["u"] if kind == "forward" else [PREFIX[kind] + name for name in self.row.arguments]
         self.eps = float(ml_dtypes.finfo(dtype).eps)
 

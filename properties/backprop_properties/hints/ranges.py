@@ -6,7 +6,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
-from ..cases.inputs import Array, Case, cores
+from ..cases.inputs import Array, Case
 from .probe import Probe
 from .state import Found
 
@@ -87,9 +87,9 @@ def tile(p: Probe, failing: Case) -> Found | None:
 
 def _right_at(p: Probe, letter: str, n: int, k: int = 0) -> bool:
     """At numbers of both signs, and where none is negative, so that no rectifier hides a tail."""
-    case = p.case({letter: n}, n + k)
+    case, weights = p.case({letter: n}, n + k), {layer.W for layer in p.row.layers}
     positive = {
-        name: np.abs(a) / a.dtype.type(a.shape[-1] ** 0.5 if name[0] in "Ww" else 1)
+        name: np.abs(a) / a.dtype.type(a.shape[-1] ** 0.5 if name in weights else 1)
         for name, a in zip(p.row.arguments, case.args, strict=True)
     }
     return p.right(case) and p.right(p.at(case, **positive))
@@ -97,7 +97,7 @@ def _right_at(p: Probe, letter: str, n: int, k: int = 0) -> bool:
 
 def _only_past(p: Probe, letter: str, right: int, bad: int) -> bool:
     """Whether only the entries past the size are wrong, or all are right if the arguments are 0 there."""
-    case, axes = p.case({letter: bad + 2}, bad), cores(p.row)
+    case, axes = p.case({letter: bad + 2}, bad), p.row.cores
     past = {}
     for name, core, a in zip(p.row.arguments, axes, case.args, strict=False):
         past[name] = a.copy()
@@ -179,7 +179,7 @@ def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
 
 def kink(p: Probe, breaks: Callable[[Case], bool]) -> Found | None:
     """Wrong at the bend of a rectifier, right as close to it as can be."""
-    if "relu" not in p.row.name:
+    if not p.row.kinked:
         return None
     tiny = float(ml_dtypes.finfo(p.dtype).smallest_normal) * 4
     at, near = [], []
@@ -187,25 +187,18 @@ def kink(p: Probe, breaks: Callable[[Case], bool]) -> Found | None:
         for bias, cases in ((0.0, at), (tiny, near), (-tiny, near)):
             cases.append(p.at(case, **_bent(p, case, bias)))
     if all(breaks(case) for case in at) and not any(breaks(case) for case in near):
-        return (
-            "kink",
-            f"wrong where the argument of {_rectifier(p)} is exactly 0, right at ±{tiny:.2g}: the slope at the kink",
-        )
+        h = next(h.name for h in p.row.functions if h.kinked)
+        return "kink", f"wrong where the argument of {h} is exactly 0, right at ±{tiny:.2g}: the slope at the kink"
     return None
-
-
-def _rectifier(p: Probe) -> str:
-    return "leaky_relu" if "leaky_relu" in p.row.name else "relu"
 
 
 def _bent(p: Probe, case: Case, bias: float) -> dict[str, Array]:
     """The first entry of what goes into the first rectifier set to a number."""
-    changed = {}
-    for name, a in zip(p.row.arguments, case.args, strict=True):
-        if name in ("W", "W1", "b", "b1") or (name == "x" and len(p.row.arguments) == 1):
-            a = a.copy()
-            a[0] = 0 if name[0] == "W" else bias
-            changed[name] = a
+    rectified = next((layer for layer in p.row.layers if layer.h.kinked), None)
+    first = {rectified.W: 0.0, rectified.b: bias} if rectified else {p.row.arguments[0]: bias}
+    changed = {name: a.copy() for name, a in zip(p.row.arguments, case.args, strict=True) if name in first}
+    for name, a in changed.items():
+        a[0] = first[name]
     return changed
 
 
@@ -213,7 +206,7 @@ def batch_mean(p: Probe) -> Found | None:
     """Gradients divided by the number of examples, at every such number."""
     if p.kind != "vjp":
         return None
-    is_data = [name[0] not in "Wbw" for name in p.row.arguments]
+    is_data = p.row.is_data
     for count in (2, 3, 5):
         cases = [p.case({}, k) for k in range(count)]
         arrays = [np.stack([c.args[i] for c in cases]) if d else cases[0].args[i] for i, d in enumerate(is_data)]

@@ -89,7 +89,7 @@ def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> 
         return None
     wrong = p.apart(now, got, p.truth(now))
     names = [*p.row.arguments, *["delta"] * (p.kind == "vjp")]
-    for some in _some_of(names) if wrong else ():
+    for some in _some_of(names, p.row.parameters) if wrong else ():
         truth = p.truth(replace(now, **_taken(p, now, other, some)))
         size = max(p.size(other, t) for t in truth)
         if all(_same(p, now, got[i], truth[i], size) for i in wrong):
@@ -104,9 +104,8 @@ def _same(p: Probe, case: Case, got: Array | None, want: Array, size: float) -> 
     return got is not None and got.shape == want.shape and not p.off(case, got, want, size).any()
 
 
-def _some_of(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _some_of(names: Sequence[str], parameters: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """One argument, all parameters, all arguments, then whatever else."""
-    parameters = tuple(name for name in names if name[0] in "Wbw")
     tried = [*((name,) for name in names), parameters, tuple(n for n in names if n != "delta"), tuple(names)]
     rest = [some for k in range(2, 5) for some in combinations(names, k)]
     yield from dict.fromkeys(some for some in (*tried, *rest) if some)

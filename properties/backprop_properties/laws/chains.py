@@ -9,7 +9,6 @@ import numpy as np
 from backprop_oracle.definitions import definition
 from backprop_reference import OPERATIONS, Jacobian, Operation
 
-from ..cases.inputs import cores
 from .claims import Array
 
 MODERATE = 20.0  # what a composition's numbers stay within, so that nothing overflows
@@ -84,7 +83,7 @@ def steps_from(rank: int, to: int) -> list[tuple[Operation, int]]:
     """
     found = []
     for row in OPERATIONS.values():
-        *inputs, output = cores(row)
+        *inputs, output = row.cores
         found += [(row, i) for i, core in enumerate(inputs) if (len(core), len(output)) == (rank, to)]
     return found
 
@@ -99,7 +98,7 @@ def draw_chain(rng: np.random.Generator, x: Array, ranks: Iterable[int], width: 
         candidates = steps_from(x.ndim, to)
         for _ in range(TRIES):
             row, i = pick(rng, candidates, slide=lambda candidate: candidate[0].slide)
-            step = Step(row, _arguments(rng, row, dict(zip(cores(row)[i], x.shape, strict=True)), width), (i,))
+            step = Step(row, _arguments(rng, row, dict(zip(row.cores[i], x.shape, strict=True)), width), (i,))
             if _moderate(step.forward, x):
                 break
         chain.append(step)
@@ -109,10 +108,10 @@ def draw_chain(rng: np.random.Generator, x: Array, ranks: Iterable[int], width: 
 
 def draw_fan_out(rng: np.random.Generator, x: Array) -> tuple[Step, list[Chain]]:
     """An operation of several vectors, and for each of them a composition that starts at `x`; all have its size."""
-    several = [row for row in OPERATIONS.values() if sum(len(core) == 1 for core in cores(row)[:-1]) > 1]
+    several = [row for row in OPERATIONS.values() if sum(len(core) == 1 for core in row.cores[:-1]) > 1]
     for _ in range(TRIES):
         row = pick(rng, several, slide=lambda row: row.slide)
-        free = tuple(i for i, core in enumerate(cores(row)[:-1]) if len(core) == 1)
+        free = tuple(i for i, core in enumerate(row.cores[:-1]) if len(core) == 1)
         f = Step(row, _arguments(rng, row, {}, x.size), free)
         branches = [draw_chain(rng, x, [1] * int(rng.integers(1, 3)), x.size) for _ in free]
         if _moderate(f.forward, *(forwards(branch, x)[-1] for branch in branches)):
@@ -122,9 +121,8 @@ def draw_fan_out(rng: np.random.Generator, x: Array) -> tuple[Step, list[Chain]]
 
 def _arguments(rng: np.random.Generator, row: Operation, sizes: dict[str, int], width: int) -> tuple[Array, ...]:
     """Arguments of an operation; letters that are not in `sizes` get `width`, or are drawn."""
-    letters = sorted({letter for core in cores(row) for letter in core})
-    sizes = {letter: sizes.get(letter) or width or int(rng.integers(1, 5)) for letter in letters}
-    return tuple(np.asarray(rng.normal(size=[sizes[letter] for letter in core])) for core in cores(row)[:-1])
+    sizes = {letter: sizes.get(letter) or width or int(rng.integers(1, 5)) for letter in row.letters}
+    return tuple(np.asarray(rng.normal(size=[sizes[letter] for letter in core])) for core in row.cores[:-1])
 
 
 def pick(rng: np.random.Generator, items: Sequence[Any], slide: Callable[[Any], str] = str) -> Any:

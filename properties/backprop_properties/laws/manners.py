@@ -9,7 +9,7 @@ from backprop_oracle.autodiff import Answer
 
 from ..cases.inputs import LAYOUTS
 from .claims import Array, Close, Holds
-from .points import Claims, Point, added_up, has_kink
+from .points import Claims, Point, added_up
 
 LOOKED_AT = 1000  # entries; of two changes, an array with fewer gets one
 
@@ -143,7 +143,7 @@ def takes_any_memory_layout(p: Point) -> Claims:
 
 def batch_equals_the_loop(p: Point) -> Claims:
     """With batch axes: each example's result is its own, and gradients of parameters add up; an empty batch is one."""
-    is_data = [name[0] not in "Wbw" for name in p.operation.arguments]
+    is_data = p.operation.is_data
     count = 3
     rows = [_example(p, is_data, k) for k in range(count)]
     said = p.ask(*((delta, args) for delta, *args in rows))
@@ -210,7 +210,7 @@ def nan_in_nan_out(p: Point) -> Claims:
     for (i, (delta, *args)), said in zip(spoiled, p.ask(*((a[0], a[1:]) for _, a in spoiled)), strict=True):
         if p.forward:
             yield _nan("u", names[i], p.forward(*args), said.forward, p.said.forward, careful=False)
-        if p.vjp and not (i and p.careful and has_kink(p.operation)):
+        if p.vjp and not (i and p.careful and p.operation.kinked):
             for name, d, k in p.named("d", p.vjp(delta, *args)):
                 yield _nan(name, names[i], d, said.vjp[k], p.said.vjp[k], careful=p.careful)
 
@@ -232,7 +232,7 @@ def _nan(name: str, spoiled: str, actual: Any, expected: Answer, before: Answer,
 
 def softmax_ignores_a_shift(p: Point) -> Claims:
     """`s(x + c) = s(x)`, where `x + c` is exact; and the vjp of a softmax sums to zero."""
-    if p.operation.name == "softmax" and p.eps < 1e-6:
+    if p.operation.promise == "softmax" and p.eps < 1e-6:
         x = (np.round(np.clip(p.args[0], -500, 500) * 1024) / 1024).astype(p.case.dtype)
         shifts = {c: x + p.case.dtype.type(c) for c in (-1000, 1, 512)}
         said, *others = p.ask(*((p.delta, [a]) for a in (x, *shifts.values())))
@@ -247,8 +247,7 @@ def softmax_ignores_a_shift(p: Point) -> Claims:
 
 def masks_count_for_nothing(p: Point) -> Claims:
     """A logit of −inf has probability 0 and gradient 0, and the others are what they are without it."""
-    name = p.operation.name
-    if name not in ("softmax", "softmax_cross_entropy") or p.case.args[0].size < 2:
+    if not p.operation.masks or p.case.args[0].size < 2:
         return
     x, *rest = p.args
     x, last = np.clip(x, -500, 500), x.size - 1

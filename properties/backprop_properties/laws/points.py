@@ -1,6 +1,5 @@
 """A point: an implementation of an operation at a case, and all that JAX says there. What every law takes."""
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,20 +10,12 @@ import numpy as np
 from backprop_oracle.autodiff import Answers, answers, evaluated, evaluated_at
 from backprop_reference import Operation
 
+from ..cases.domain import PROMISES
 from ..cases.inputs import Case
 from .claims import Array, Close, Holds
 
 Claims = Iterator[Close | Holds]
 LARGEST_JACOBIAN = 5_000  # entries; above it the laws of dense Jacobians have nothing to say
-
-
-# What the reference promises beyond the formulas, and not every careful implementation does.
-PROMISES: Mapping[str, str] = {
-    "kinks": "at a kink the derivative is the one that JAX takes",
-    "masks": "a logit of -inf counts for nothing, and 0 · log 0 = 0",
-    "empty": "sizes may be 0",
-    "aliasing": "results share no memory with arguments or with each other",
-}
 
 
 NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vjp
@@ -79,18 +70,8 @@ class Point:
                 yield prefix + name, value, i
 
 
-def has_kink(operation: Operation) -> bool:
-    """Whether a function in it is of two pieces, at whose joint frameworks take either's slope, or half of both.
-
-    >>> from backprop_reference import OPERATIONS
-    >>> [has_kink(OPERATIONS[name]) for name in ("leaky_relu", "activation[elu]", "softplus", "gelu")]
-    [True, True, False, False]
-    """
-    return bool(re.search(r"\b(relu|leaky_relu|elu)\b", operation.name))
-
-
 def _either_slope(operation: Operation, promises: Collection[str]) -> bool:
-    return has_kink(operation) and "kinks" not in promises
+    return operation.kinked and "kinks" not in promises
 
 
 def point(operation: Operation, implementation: Operation, case: Case) -> Point:

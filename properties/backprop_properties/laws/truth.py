@@ -26,6 +26,7 @@ from .conditions import scale
 from .table import Point
 
 Claims = Iterator[Certified]
+
 HALF = 0.5 + 1e-6  # a correctly rounded result, and what the measure of its error may round up
 WORK = 21_000  # entries × columns that a law certifies in passing
 AGREED = 40  # entries of arguments: each costs the second judge a pass
@@ -325,7 +326,7 @@ def truth_point(operation: Operation, case: Case, implementation: Operation | No
     """A point for these laws alone: JAX is not asked.
 
     >>> from backprop_reference import OPERATIONS
-    >>> case = Case("square", (np.array([3.0, 0.1]),), np.array([1.0, 1.0]), ())
+    >>> case = Case((np.array([3.0, 0.1]),), np.array([1.0, 1.0]), ())
     >>> [claim.what for claim in vjp_within_bound_of_truth(truth_point(OPERATIONS["square"], case))]
     ['dx']
     """

@@ -105,10 +105,11 @@ def tasks(operations: Sequence[str] | None = None) -> list[str]:
     everything = [*OPERATIONS, *CHAIN_LAWS]
     if operations is None:
         return everything
+    called = {task: {task, OPERATIONS[task].base if task in OPERATIONS else task} for task in everything}
     for name in operations:
-        if not any(name in (task, task.partition("[")[0]) for task in everything):
+        if not any(name in names for names in called.values()):
             raise LookupError(unknown(name, everything))
-    return [task for task in everything if task in operations or task.partition("[")[0] in operations]
+    return [task for task, names in called.items() if names & set(operations)]
 
 
 def operation_names(names: Sequence[str] | None = None) -> list[str]:

@@ -164,7 +164,7 @@ def _taken_out(p: Sweep, law: str, violation: Violation) -> Failure:
     batch = _narrowed(p, law, block.part(np.flatnonzero(block.run == block.run[suspects[0]])))
     args = tuple(a if data else a[0] for a, data in zip(batch.args, batch.is_data, strict=True))
     found = _violation(p.implementation, law, batch) or violation
-    return failure_at(operation, BATCH, found, Case(operation.name, args, batch.delta, ()))
+    return failure_at(operation, BATCH, found, Case(args, batch.delta, ()))
 
 
 def _narrowed(p: Sweep, law: str, block: Block) -> Block:
@@ -192,7 +192,7 @@ def replay_batch(operation: str, delta: Any, *args: Any, implementation: Operati
     """
     row = OPERATIONS[operation]
     arrays = [np.asarray(a) for a in args]
-    leading = [a if name[0] not in "Wbw" else a[None] for name, a in zip(row.arguments, arrays, strict=True)]
+    leading = [a if data else a[None] for a, data in zip(arrays, row.is_data, strict=True)]
     block = Block(row, tuple(leading), np.asarray(delta, arrays[0].dtype), np.array([0]))
     for _, _, found in violations(SWEPT, sweep(implementation or row, block, min(JACOBIANS, len(block.delta)))):
         if isinstance(found, Violation):

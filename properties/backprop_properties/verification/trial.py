@@ -12,8 +12,8 @@ from backprop_oracle.autodiff import evaluated
 from backprop_reference import OPERATIONS, Operation
 
 from ..cases.hypothesis_shrink import run, smallest
-from ..cases.inputs import DOMAINS, Case, Sizes, cases, cores, into_domain, shape_pool
-from ..cases.regimes import REGIMES, family, regime_case
+from ..cases.inputs import Case, Sizes, cases, into_domain, shape_pool, sizes_of
+from ..cases.regimes import regime_case, regimes_of
 from ..laws.chain_rule import CHAIN_LAWS
 from ..laws.claims import Measure, Violation, judge
 from ..laws.points import LARGEST_JACOBIAN
@@ -23,20 +23,6 @@ from .findings import BATCH, EVERY_LAW, Failure, Outcome, Tally, failure_at
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 Laws = Mapping[str, Callable[[Point], Claims]]
-
-
-def sizes_of(operation: Operation, case: Case) -> dict[str, int]:
-    """The sizes of a case by letter.
-
-    >>> sizes_of(OPERATIONS["matvec"], Case("matvec", (np.ones((2, 3)), np.ones(3)), np.ones(2), ()))
-    {'d': 2, 'n': 3}
-    """
-    shapes = [a.shape for a in (*case.args, case.delta)]
-    return dict(
-        sorted(
-            pair for core, shape in zip(cores(operation), shapes, strict=True) for pair in zip(core, shape, strict=True)
-        )
-    )
 
 
 def violations(laws: Laws, p: Point) -> Iterator[tuple[str, str, Violation | Measure]]:
@@ -107,11 +93,12 @@ def _in_every_regime(
 ) -> Iterator[Case]:
     """Cases from every regime in turn. Hypothesis likes small changes to what it has just tried; this does not."""
     random = np.random.default_rng([seed, *operation.name.encode()])
-    regimes = [regime for regime in REGIMES[family(operation.name)] if regime != "masks"]
+    regimes = [regime for regime in regimes_of(operation) if regime != "masks"]
     for k in range(count):
         dtype = np.dtype(dtypes[k // len(regimes) % len(dtypes)])
         case = regime_case(operation, regimes[k % len(regimes)], dtype, random, pool[k % len(pool)])
-        args = tuple(into_domain(DOMAINS.get(operation.name, {}).get("x", ""), a) for a in case.args)
+        pairs = zip(operation.arguments, case.args, strict=True)
+        args = tuple(into_domain(operation.domain.get(name, ""), a) for name, a in pairs)
         yield replace(case, args=args, tangents=tuple(random.integers(-2, 3, a.shape).astype(dtype) for a in args))
 
 
@@ -130,8 +117,8 @@ def shrunk(
     def found_at(p: Point) -> Violation | None:
         return next((found for _, _, found in violations(law, p) if isinstance(found, Violation)), None)
 
-    narrow = {**DOMAINS.get(operation.name.partition("[")[0], {}), **(domain or {})}
-    case = smallest(operation, failure.case, lambda case: found_at(_sketch(operation, using, case)) is not None, narrow)
+    kinds = {**operation.domain, **(domain or {})}
+    case = smallest(operation, failure.case, lambda case: found_at(_sketch(operation, using, case)) is not None, kinds)
     found = found_at(point(operation, using, case))
     return failure_at(operation, failure.law, found, case) if found else failure
 
@@ -167,7 +154,7 @@ def replay(operation: str, law: str, delta: Any, *args: Any, implementation: Ope
     """
     row = OPERATIONS[operation]
     arrays = tuple(np.asarray(a) for a in args)
-    case = Case(operation, arrays, np.asarray(delta, arrays[0].dtype), tuple(np.ones_like(a) for a in arrays))
+    case = Case(arrays, np.asarray(delta, arrays[0].dtype), tuple(np.ones_like(a) for a in arrays))
     for _, _, found in violations({law: EVERY_LAW[law]}, point(row, implementation or row, case)):
         if isinstance(found, Violation):
             raise found

@@ -87,9 +87,9 @@ def _minus_one(x: Array) -> Any:
 exp = built_in("exp", np.exp, np.exp)
 log = built_in("log", _log, np.reciprocal, domain="positive")
 reciprocal = built_in("reciprocal", np.reciprocal, _reciprocal_derivative, domain="non-zero")
-negate = built_in("negate", np.negative, _minus_one)
-square = built_in("square", np.square, _twice)
-identity = built_in("identity", _same, _one)
+negate = built_in("negate", np.negative, _minus_one, whole=True)
+square = built_in("square", np.square, _twice, whole=True)
+identity = built_in("identity", _same, _one, whole=True)
 
 
 # ---- tanh, sigmoid --------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def _softplus_derivative(x: Array) -> Any:
     return _sigmoid(double(x))
 
 
-relu = ScalarFunction("relu", _relu, _relu_derivative, kinked=True)
+relu = ScalarFunction("relu", _relu, _relu_derivative, kinked=True, whole=True)
 leaky_relu = built_in("leaky_relu", _leaky_relu, _leaky_relu_derivative, kinked=True)
 elu = built_in("elu", _elu, _elu_derivative, kinked=True)
 softplus = built_in("softplus", _softplus, _softplus_derivative)
