@@ -507,8 +507,8 @@ def test_an_interrupt_never_lands_inside_an_executor(where: str) -> None:
 
 def test_ctrl_c_in_a_sweep_prints_what_was_found_and_exits_with_130() -> None:
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # pytest-xdist's ignore it
-    often = "import backprop_properties.display as d; d.SECONDS_BETWEEN_LINES = 0.5"
-    program = f"{heard}; {often}; import backprop_properties.cli as cli; cli.main()"
+    often = "import backprop_properties.commands.console as d; d.SECONDS_BETWEEN_LINES = 0.5"
+    program = f"{heard}; {often}; from backprop_properties.commands.main import main; main()"
     options = ["--operations", "add,dot", "--examples", "100000000", "--jobs", "2"]
     process = subprocess.Popen(
         [sys.executable, "-c", program, "verify", *options],
