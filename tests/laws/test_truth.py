@@ -346,7 +346,7 @@ def test_every_regime_asks_something(name):
 
 
 def test_every_operation_has_bounds_and_regimes():
-    for name, operation in OPERATIONS.items():
+    for operation in OPERATIONS.values():
         assert regimes_of(operation)
         args = [np.eye(1, 3)[0] for _ in operation.arguments]
         for quantity in ["u", *("J" + a for a in operation.arguments), *("d" + a for a in operation.arguments)]:
