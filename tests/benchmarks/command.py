@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backprop_properties.commands.files import check_writable, text_of
-from backprop_properties.evidence.accuracy import between_markers
+from backprop_properties.commands.files import between_markers, check_writable, text_of
 
 from .cells import CELLS, GROWTH, LIMITS, Cell
 from .contenders import PEERS, REFERENCE

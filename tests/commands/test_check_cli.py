@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from backprop_properties.checking import run as runs
-from backprop_properties.commands import check_output as display
+from backprop_properties.commands import check as command
 from backprop_properties.commands.app import app
 from backprop_properties.commands.check_output import SCHEMA
 
@@ -306,7 +306,7 @@ def test_a_report_that_cannot_be_written_does_not_take_the_other_with_it(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(display, "write_json", full)
+    monkeypatch.setattr(command, "write_json", full)
     out, junit = tmp_path / "out.json", tmp_path / "out.xml"
     result = backprop(file(RIGHT), *FEW, "--json", str(out), "--junit", str(junit))
     assert result.exit_code == 2

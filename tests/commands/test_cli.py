@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from backprop_properties.commands.app import app
-from backprop_properties.commands.console import small_input
+from backprop_properties.commands.show import small_input
 from backprop_properties.verification import run as verification
 from backprop_properties.verification import trial, workers
 from backprop_reference import OPERATIONS
@@ -200,6 +200,29 @@ def test_the_command_says_which_extra_is_missing() -> None:
     assert result.returncode == 2
     assert "pip install 'backprop-reference[verify]'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_what_needs_no_oracle_imports_none() -> None:
+    """`list`, `show`, `--help` and a wrong option answer at once: what takes seconds to import is not needed."""
+    calls = [["list"], ["list", "--json"], ["show", "softmax"], ["show", "sofmax"], ["--help"], ["check", "--help"]]
+    calls += [[command, "--exmples"] for command in ("verify", "check", "accuracy", "selftest", "list", "show")]
+    calls += [["vectors", command, "--exmples"] for command in ("check", "write", "diff", "export")]
+    code = (
+        "import sys\n"
+        "from backprop_properties.commands.main import main\n"
+        f"for call in {calls}:\n"
+        "    sys.argv = ['backprop', *call]\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit:\n"
+        "        pass\n"
+        "slow = {'jax', 'jaxlib', 'hypothesis', 'flint', 'ml_dtypes', 'scipy'} & {*sys.modules}\n"
+        "sys.exit(f'imported: {slow}' if slow else 0)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "softmax_vjp" in result.stdout
+    assert result.stderr.count("No such option: --exmples") == 10
 
 
 # ── Workers ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from backprop_properties.cases.regimes import regimes_of
+from backprop_properties.cases.regimes import REGIMES, family
+from backprop_properties.commands.files import between_markers
 from backprop_properties.evidence import libraries as peers
 from backprop_properties.evidence.accuracy import (
     Row,
-    between_markers,
     libraries,
     markdown,
     plot,
@@ -38,7 +38,7 @@ def rows():
 def test_every_operation_and_regime_is_measured(rows):
     measured = {(row.operation, row.regime, row.dtype) for row in rows if row.implementation == "reference"}
     for name in NAMES:
-        regimes = set(regimes_of(OPERATIONS[name])) - {"single"}
+        regimes = set(REGIMES[family(name)]) - {"single"}
         if name == "dot":
             regimes -= {"huge"}  # where the sum overflows
         for regime in regimes:
@@ -71,7 +71,7 @@ def test_peers_compute_the_same_operation(name):
     cores = [core.strip("()").split(",") for core in row.signature.split("->")[0].split("),(")]
     args = [np.abs(draw.normal(size=[sizes[letter] for letter in core if letter])) + 0.1 for core in cores]
     delta = draw.normal(size=row.forward(*args).shape)
-    found = dict(peers.peers(OPERATIONS[name]))
+    found = dict(peers.peers(name))
     assert "JAX" in found
     for implementation in found.values():
         np.testing.assert_allclose(implementation.forward(*args), row.forward(*args), rtol=1e-12)
@@ -85,7 +85,7 @@ def test_peers_compute_the_same_operation(name):
 
 def test_libraries_that_are_missing_are_left_out(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda module: None if module in ("torch", "scipy") else sys)
-    assert list(dict(peers.peers(OPERATIONS["softmax"]))) == ["JAX"]
+    assert list(dict(peers.peers("softmax"))) == ["JAX"]
     assert libraries(run(["softmax"], cases=1)) == ["reference", "JAX"]
 
 
@@ -124,10 +124,12 @@ def test_plot_is_an_svg_with_a_mark_for_each_number(rows, tmp_path):
 
 def test_markers():
     text = "# Title\n<!-- accuracy -->\nold\n<!-- /accuracy -->\nend"
-    once = between_markers(text, "new")
-    assert between_markers(once, "new") == once == "# Title\n<!-- accuracy -->\nnew\n<!-- /accuracy -->\nend"
+    once = between_markers(text, "new", "accuracy")
+    assert (
+        between_markers(once, "new", "accuracy") == once == "# Title\n<!-- accuracy -->\nnew\n<!-- /accuracy -->\nend"
+    )
     with pytest.raises(ValueError, match="expected one <!-- accuracy -->"):
-        between_markers("no markers", "new")
+        between_markers("no markers", "new", "accuracy")
 
 
 def test_numbers_are_short():

@@ -6,6 +6,7 @@ Before each call of a function it writes down what it is about to do, so that th
 
 import faulthandler
 import functools
+import importlib
 import inspect
 import os
 import pickle
@@ -34,7 +35,9 @@ def main(folder: Path) -> None:
     if hasattr(signal, "alarm"):
         signal.alarm(int(task.timeout + OWN_IMPORTS) + 30)  # should nobody be there any more to stop this process
     if task.operation is not None:
-        pass
+        importlib.import_module(
+            f"{__package__}.check"
+        )  # before somebody's folder, with who knows what in it, is searched
     (folder / "ready").touch()
     try:
         result = listed(task.path) if task.operation is None else checked(task, folder / "call")

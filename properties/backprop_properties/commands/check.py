@@ -1,16 +1,14 @@
-"""What `backprop check` does: finds functions by name in files, has each operation checked, says what is wrong."""
+"""The command `backprop check`."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from .files import check_writable
-
-errors = Console(stderr=True, style="red", highlight=False, markup=False, soft_wrap=True)
-remarks = Console(stderr=True, style="yellow", highlight=False, markup=False, soft_wrap=True)
+from ..verification.names import split_names
+from .console import complain, console, errors, fail
+from .files import as_json, check_writable, write_json
 
 
 def check(
@@ -69,19 +67,18 @@ def check(
     backprop check kernels.py --domain y=one-hot --domain n="multiple of 8"
     """
     from ..checking.run import run
-    from .app import split_names
-    from .check_output import as_json, print_run, watched, write_json, write_junit
+    from .check_output import print_run, to_dict, watched, write_junit
 
     json_path = Path(json_file) if json_file not in (None, "-") else None
     try:
         check_writable([json_path, junit_file])
     except OSError as error:
-        raise _unusable(str(error)) from None
+        raise fail(error) from None
     for option, report in (("--json", json_path), ("--junit", junit_file)):
         if report is not None and (report.suffix == ".py" or report.resolve() in [file.resolve() for file in files]):
-            raise _unusable(f"{option} writes a report: expected another file than {report}, which would be lost")
+            raise fail(f"{option} writes a report: expected another file than {report}, which would be lost")
     if json_path is not None and json_path == junit_file:
-        raise _unusable(f"--json and --junit: expected two files, got {json_path} for both")
+        raise fail(f"--json and --junit: expected two files, got {json_path} for both")
     names, dtypes = ([part for text in texts or () for part in split_names(text)] for texts in (operations, dtype))
     options = {"level": level, "dtypes": tuple(dtypes or ["float64"]), "batch": batch}
     options |= {"max_examples": max_examples, "seed": seed}
@@ -100,32 +97,26 @@ def check(
                 on_wait=on_wait,
             )
     except ValueError as error:
-        raise _unusable(str(error)) from None
+        raise fail(error) from None
     for message in done.unusable:
-        errors.print(f"backprop: {message}")
+        complain(message)
     for note in done.notes:
-        remarks.print(f"note: {note}")
-    print_run(done, Console(highlight=False, stderr=json_file == "-"))
+        errors.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    print_run(done, errors if json_file == "-" else console)
     if json_file == "-":
-        print(as_json(done))
-    files_asked = ((json_path, write_json), (junit_file, write_junit))
-    written = [_written(path, write, done) for path, write in files_asked if path is not None]
+        print(as_json(to_dict(done)))
+    written = [_written(json_path, write_json, to_dict(done)), _written(junit_file, write_junit, done)]
     raise typer.Exit(done.exit_code if all(written) else 2)
 
 
-def _written(path: Path, write: Callable[[Any, Path], None], done: Any) -> bool:
+def _written(path: Path | None, write: Callable[[Path | None, Any], None], found: Any) -> bool:
     """Whether a report could be written; a full disk must not take the others with it."""
     try:
-        write(done, path)
+        write(path, found)
     except OSError as error:
-        errors.print(f"backprop: {path} could not be written: {error.strerror}")
+        complain(f"{path} could not be written: {error.strerror}")
         return False
     return True
-
-
-def _unusable(message: str) -> typer.Exit:
-    errors.print(f"backprop: {message}")
-    return typer.Exit(2)
 
 
 def _promise(text: str) -> tuple[str, Any]:

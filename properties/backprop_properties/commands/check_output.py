@@ -1,6 +1,5 @@
 """What `backprop check` shows and writes: a live line, a table, the reports; JSON and JUnit XML."""
 
-import json
 import os
 import textwrap
 import time
@@ -11,13 +10,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..checking.isolation import Task, Worker
 from ..checking.run import Run
+from .console import errors, live_line
 
-SCHEMA = Path(__file__).parent / "schema.json"  # of what `as_json` gives
+SCHEMA = Path(__file__).parent / "schema.json"  # of what `to_dict` gives
 SLOW = 2.0  # seconds after which it is said what takes so long; five times that where lines stay
 
 
@@ -26,35 +25,31 @@ def watched() -> Iterator[
     tuple[Callable[[int], None], Callable[[Task, Any], None], Callable[[Sequence[Worker]], None]]
 ]:
     """A live line on a terminal: how far, how many are wrong, and what is slow; elsewhere a line of what is slow."""
-    columns = (
-        TextColumn("checking"),
-        BarColumn(20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[wrong]} wrong"),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    errors = Console(stderr=True)
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        bar = progress.add_task("", total=None, wrong=0)
+    count = done = wrong = 0
+    told = time.monotonic()
+    with live_line("checking", None) as update:
 
-        def on_tasks(count: int) -> None:
-            progress.update(bar, total=count)
+        def show(**changed: Any) -> None:
+            update(said=f"{done}/{count} {wrong} wrong", **changed)
+
+        def on_tasks(tasks: int) -> None:
+            nonlocal count
+            count = tasks
+            show(total=count)
 
         def on_report(task: Task, report: Any) -> None:
-            wrong = progress.tasks[0].fields["wrong"] + (not report.passed)
-            progress.update(bar, advance=1, description=task.operation, wrong=wrong)
-
-        told = time.monotonic()
+            nonlocal done, wrong
+            done, wrong = done + 1, wrong + (not report.passed)
+            show(completed=done, description=task.operation)
 
         def on_wait(workers: Sequence[Worker]) -> None:
             nonlocal told
             if workers and time.monotonic() > told + (SLOW if errors.is_terminal else 5 * SLOW):
                 told = time.monotonic()
                 states = "; ".join(worker.state for worker in workers)
-                progress.update(bar, description=states)
+                show(description=states)
                 if not errors.is_terminal:
-                    errors.print(f"backprop: {states}", markup=False, highlight=False, soft_wrap=True)
+                    errors.print(f"backprop: {states}", markup=False, soft_wrap=True)
 
         yield on_tasks, on_report, on_wait
 
@@ -124,7 +119,7 @@ def _print(console: Console, text: str) -> None:
         indent = " " * (len(line) - len(line.lstrip()))
         code = line.startswith("    ")
         filled = textwrap.fill(line.strip(), console.width, initial_indent=indent, subsequent_indent=indent + "  ")
-        console.print(line if code else filled, markup=False, highlight=False, soft_wrap=True)
+        console.print(line if code else filled, markup=False, soft_wrap=True)
 
 
 def to_dict(run: Run) -> dict[str, Any]:
@@ -142,19 +137,10 @@ def to_dict(run: Run) -> dict[str, Any]:
     }
 
 
-def as_json(run: Run) -> str:
-    from ..checking.report import finite
-
-    return json.dumps(finite(to_dict(run)), indent=1, ensure_ascii=False)
-
-
-def write_json(run: Run, file: Path) -> None:
-    """What `as_json` says."""
-    file.write_text(as_json(run) + "\n", encoding="utf-8")
-
-
-def write_junit(run: Run, file: Path) -> None:
-    """JUnit XML: a suite for each operation, a test for each law and dtype."""
+def write_junit(file: Path | None, run: Run) -> None:
+    """JUnit XML, if a file is given: a suite for each operation, a test for each law and dtype."""
+    if file is None:
+        return
     from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
     def test(name: str, classname: str, *results: Any) -> TestCase:

@@ -1,8 +1,10 @@
 """Files that a command is asked to write, or to write into."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 def check_writable(files: Iterable[Path | None]) -> None:
@@ -23,6 +25,19 @@ def check_writable(files: Iterable[Path | None]) -> None:
             raise OSError(f"{path} may not be written")
 
 
+def as_json(found: Any) -> str:
+    """What was found as JSON; infinities and NaN are written as texts."""
+    from ..checking.report import finite
+
+    return json.dumps(finite(found), indent=1, ensure_ascii=False)
+
+
+def write_json(file: Path | None, found: Any) -> None:
+    """Writes what was found, if a file is given."""
+    if file is not None:
+        file.write_text(as_json(found) + "\n", encoding="utf-8")
+
+
 def text_of(path: Path) -> str:
     """What stands in a file that is to be written into: before the work to see that it can be, and again after it.
 
@@ -33,3 +48,15 @@ def text_of(path: Path) -> str:
     if not path.is_file():
         raise OSError(f"there is no file {path}")
     return path.read_text(encoding="utf-8")
+
+
+def between_markers(text: str, content: str, name: str) -> str:
+    """`text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced; ValueError without the markers.
+
+    >>> between_markers("a <!-- sums -->old<!-- /sums --> b", "new", "sums")
+    'a <!-- sums -->\\nnew\\n<!-- /sums --> b'
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise ValueError(f"expected one {start} and one {end} in the text")
+    return f"{text.partition(start)[0]}{start}\n{content}\n{end}{text.partition(end)[2]}"

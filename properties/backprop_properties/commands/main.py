@@ -1,4 +1,4 @@
-"""The `backprop` command; what it does stands in `commands`, which needs the extra that this one asks for."""
+"""The entry point of `backprop`, which says which extra is missing: all else in this folder needs it."""
 
 import sys
 

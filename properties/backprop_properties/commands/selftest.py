@@ -1,17 +1,12 @@
 """The command `backprop selftest`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from .files import check_writable, text_of
-
-console, errors = Console(), Console(stderr=True)
+from .console import console, counted, fail
+from .files import between_markers, check_writable, text_of, write_json
 
 
 def selftest(
@@ -32,9 +27,10 @@ def selftest(
     `gradcheck`, JAX's and autograd's `check_grads`, on one ordinary random input and on many. Exit code 0: none missed,
     none rejected wrongly; 1: otherwise; 2: the call was wrong.
     """
-    from ..evidence.accuracy import between_markers
+    from rich.table import Table
+    from rich.text import Text
+
     from ..evidence.selftest import TABLE, lines, markdown, passed, run, summary, to_dict
-    from .console import named_progress
 
     chosen = [name for name, row in TABLE.items() if not names or names in name or names in row.operation]
     try:
@@ -44,10 +40,9 @@ def selftest(
             between_markers(text_of(readme), "", "selftest")
         check_writable([json_file, readme])
     except (LookupError, OSError, ValueError) as error:
-        errors.print(f"backprop: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-    with named_progress(len(chosen)) as progress:
-        outcomes = run(chosen, rivals=[] if alone else None, jobs=jobs, on_outcome=progress)
+        raise fail(error) from None
+    with counted("testing", len(chosen)) as on_done:
+        outcomes = run(chosen, rivals=[] if alone else None, jobs=jobs, on_outcome=on_done)
     for key in ("kind", "operation"):
         head, body = lines(outcomes, key)
         table = Table(box=None)
@@ -61,8 +56,7 @@ def selftest(
             what = f"missed: {outcome.kind}" if outcome.kind else f"rejected: {', '.join(outcome.laws)}"
             console.print(f"{outcome.name} ({outcome.operation}, {outcome.dtype}) is {what} {outcome.message}")
     console.print(summary(outcomes))
-    if json_file is not None:
-        json_file.write_text(json.dumps(to_dict(outcomes), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(json_file, to_dict(outcomes))
     if readme is not None:
         readme.write_text(between_markers(text_of(readme), markdown(outcomes), "selftest"), encoding="utf-8")
     raise typer.Exit(0 if passed(outcomes) else 1)

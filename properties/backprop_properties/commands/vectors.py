@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from .console import complain, fail, say
 
 if TYPE_CHECKING:
     from ..frozen.vectors import Vector
@@ -18,8 +19,6 @@ vectors = typer.Typer(
     rich_markup_mode=None,
 )
 
-console = Console(highlight=False, markup=False, soft_wrap=True)
-errors = Console(stderr=True, style="red", highlight=False, markup=False, soft_wrap=True)
 MOST_SHOWN = 20
 
 Folder = Annotated[Path | None, typer.Argument(help="The set; that of this version, if not given.", metavar="[DIR]")]
@@ -60,7 +59,7 @@ def check(
     if cases and unknown:
         problems.append(f"no case has the flag {', '.join(sorted(unknown))}")
     for problem in problems:
-        errors.print(f"backprop: {problem}")
+        complain(problem)
     if problems:
         raise typer.Exit(1)
     kept = {name: [case for case in vectors if not left_out & set(case.flags)] for name, vectors in cases.items()}
@@ -78,23 +77,21 @@ def _judge(cases: "Mapping[str, list[Vector]]", implementation: Path | None, tim
         with limited(6 * timeout if implementation else 0):
             using = implementations(implementation) if implementation else OPERATIONS
     except Exception as error:
-        errors.print(f"backprop: {implementation} can't be run: {type(error).__name__}: {error}")
+        complain(f"{implementation} can't be run: {type(error).__name__}: {error}")
         return 1
     results = [judged(cases[operation], row, timeout if implementation else 0) for operation, row in using.items()]
     compared = sum(count for count, _ in results)
     failures = [failure for _, failed in results for failure in failed]
     for failure in failures[:MOST_SHOWN]:
-        console.print(str(failure))
+        say(str(failure))
     if len(failures) > MOST_SHOWN:
-        console.print(f"… and {len(failures) - MOST_SHOWN} more cases")
+        say(f"… and {len(failures) - MOST_SHOWN} more cases")
     if not compared and not failures:
         names = ", ".join(map(python_name, list(OPERATIONS)[:3]))
-        errors.print(
-            f"backprop: nothing was compared: {implementation} has no function of an operation's name ({names}, …)"
-        )
+        complain(f"nothing was compared: {implementation} has no function of an operation's name ({names}, …)")
         return 1
     of = f"{sum(len(cases[operation]) for operation in using):,} cases of {len(using)} operations"
-    console.print(f"{compared:,} results compared in {of}: " + (f"{len(failures):,} cases fail" if failures else "✓"))
+    say(f"{compared:,} results compared in {of}: " + (f"{len(failures):,} cases fail" if failures else "✓"))
     return 1 if failures else 0
 
 
@@ -115,11 +112,10 @@ def write(
 
     try:
         number = version if version is not None else read_manifest(VECTORS)["version"] + 1
-        total = write_set(folder, version=number, seed=seed, on_file=lambda *row: console.print(*row))
+        total = write_set(folder, version=number, seed=seed, on_file=lambda *row: say(" ".join(map(str, row))))
     except (OSError, VectorError) as error:
-        errors.print(f"backprop: {error}")
-        raise typer.Exit(1) from None
-    console.print(f"{total:,} cases, version {number}, seed {seed}, in {folder}")
+        raise fail(error, 1) from None
+    say(f"{total:,} cases, version {number}, seed {seed}, in {folder}")
 
 
 @vectors.command()
@@ -137,11 +133,10 @@ def diff(
     count = 0
     try:
         for line in differences(old, new):
-            console.print(line)
+            say(line)
             count += 1
     except VectorError as error:
-        errors.print(f"backprop: {error}")
-        raise typer.Exit(1) from None
+        raise fail(error, 1) from None
     raise typer.Exit(1 if count else 0)
 
 
@@ -158,6 +153,5 @@ def export(
     try:
         total = write_files(folder, form, source or VECTORS)
     except (OSError, VectorError) as error:
-        errors.print(f"backprop: {error}")
-        raise typer.Exit(1) from None
-    console.print(f"{total:,} cases as {form} in {folder}")
+        raise fail(error, 1) from None
+    say(f"{total:,} cases as {form} in {folder}")

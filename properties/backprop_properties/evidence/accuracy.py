@@ -219,18 +219,6 @@ def markdown(rows: Sequence[Row], every_regime: bool = True) -> str:
     return "\n".join(lines)
 
 
-def between_markers(text: str, content: str, name: str = "accuracy") -> str:
-    """`text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced; ValueError without the markers.
-
-    >>> between_markers("a <!-- accuracy -->old<!-- /accuracy --> b", "new")
-    'a <!-- accuracy -->\\nnew\\n<!-- /accuracy --> b'
-    """
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if text.count(start) != 1 or text.count(end) != 1:
-        raise ValueError(f"expected one {start} and one {end} in the text")
-    return f"{text.partition(start)[0]}{start}\n{content}\n{end}{text.partition(end)[2]}"
-
-
 # ── The plot ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 COLOURS: Mapping[str, str] = {REFERENCE: "#0a7f3f", "JAX": "#d1495b", "PyTorch": "#edae49", "SciPy": "#30638e"}

@@ -18,7 +18,7 @@ from .faults import FAULTS, NEIGHBOURS, Fault, Neighbour
 from .finite_differences import installed, rejections
 
 Verdicts = tuple[bool, bool] | None  # rejected on one input, on many; None: not to be seen
-TABLE = {row.name: row for row in (*FAULTS, *NEIGHBOURS)}
+TABLE: Mapping[str, Fault | Neighbour] = {row.name: row for row in (*FAULTS, *NEIGHBOURS)}
 DOMAINS: Mapping[str, Mapping[str, Any]] = {
     "kink": {"kinks": True},
     "mask": {"masks": True},

@@ -4,7 +4,6 @@ The work is cut into tasks that depend on what is asked for and on nothing else,
 cases and finds the same worst errors, whoever does the work and in whatever order it is done.
 """
 
-import difflib
 import os
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from backprop_reference import OPERATIONS
 
 from ..laws.chain_rule import CHAIN_LAWS
 from .findings import Failure, Outcome
+from .names import unknown
 from .sweep import try_sweep
 from .trial import shrunk, try_chain_law, try_operation
 from .workers import done
@@ -119,17 +119,6 @@ def operation_names(names: Sequence[str] | None = None) -> list[str]:
     ['add']
     """
     return [task for task in tasks(names) if task in OPERATIONS]
-
-
-def unknown(name: str, known: Sequence[str]) -> str:
-    """One line that says what is nearest to an unknown name.
-
-    >>> unknown("sofmax", ["softmax", "scale"])
-    "unknown operation 'sofmax'; did you mean 'softmax'? (`backprop list` shows all)"
-    """
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? (`backprop list` shows all)" if near else "`backprop list` shows all"
-    return f"unknown operation {name!r}; {hint}"
 
 
 class Task(NamedTuple):

@@ -1,0 +1,55 @@
+"""The command `backprop accuracy`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..verification.names import split_names
+from .console import console, counted, fail
+from .files import between_markers, check_writable, text_of, write_json
+
+
+def accuracy(
+    operations: Annotated[str | None, typer.Option(help="Only these, separated by commas.", metavar="NAMES")] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Cases for each operation, regime and dtype.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other cases.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every row here.", metavar="FILE")] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw it here, as SVG.", metavar="FILE")] = None,
+    readme: Annotated[
+        Path | None,
+        typer.Option(help="Put the table into this Markdown file, between its `accuracy` markers.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Compare worst errors against the certified truth: the reference, JAX, and PyTorch and SciPy where installed.
+
+    One run, the same inputs for all. Errors are in units in the last place of the true result, or of the problem's
+    condition where that is larger. A cell of 4 is a last digit slightly off; 1e15 is no correct digit at all. A second
+    table is about sums of many equal terms, and of terms made for it, which are hard to add.
+    """
+    from ..evidence import accuracy as errors_of
+    from ..evidence import long_sums
+    from ..verification.run import operation_names
+
+    try:
+        names = operation_names(split_names(operations) if operations is not None else None)
+        if readme is not None:
+            between_markers(between_markers(text_of(readme), "", "accuracy"), "", "sums")
+        check_writable([json_file, plot_file, readme])
+    except (LookupError, OSError, ValueError) as error:
+        raise fail(error.args[-1]) from None
+    with counted("measuring", len(names)) as on_done:
+        rows = errors_of.run(names, cases, seed, on_done)
+    errors_of.print_table(rows, console)
+    sums = long_sums.measure(names)
+    if sums:
+        long_sums.print_sums(sums, console)
+    write_json(json_file, errors_of.to_dict(rows) | {"sums": [asdict(measured) for measured in sums]})
+    if plot_file is not None:
+        errors_of.plot(rows, plot_file)
+    if readme is not None:
+        text = between_markers(text_of(readme), errors_of.markdown(rows, every_regime=False), "accuracy")
+        if sums:
+            text = between_markers(text, long_sums.markdown(sums), "sums")
+        readme.write_text(text, encoding="utf-8")

@@ -1,0 +1,91 @@
+"""The command `backprop show`."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..verification.names import unknown
+from .console import console, fail
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from backprop_reference import Jacobian, Operation
+
+
+def show(
+    operation: Annotated[str, typer.Argument(help="A name of `backprop list`, as softmax or activation[tanh].")],
+) -> None:
+    """An operation's formula and shapes, and the slide's derivation with the value of every factor on a small input."""
+    from backprop_reference import OPERATIONS
+
+    family = [name for name, row in OPERATIONS.items() if operation in (name, row.base)]
+    if not family:
+        raise fail(unknown(operation, OPERATIONS))
+    print_derivation(OPERATIONS[family[0]])
+
+
+def print_derivation(row: "Operation") -> None:
+    """Formula and shapes from the docstrings, then every factor of the slide's derivation on a small input."""
+    from backprop_reference.derivations import DERIVATIONS, derivation, product
+
+    for function in (row.forward, row.jacobian, row.vjp):
+        plain = next((f for f in _unbound(function) if inspect.isfunction(f) and f.__doc__), function)
+        text = inspect.cleandoc(plain.__doc__ or "").split("\n\n>>>")[0]
+        console.print(f"[bold]{plain.__name__}[/]")
+        console.print(f"{text}\n", markup=False)
+    args = small_input(row)
+    for name, a in zip(row.arguments, args, strict=True):
+        console.print(f"{name} = {_text(a)}", markup=False)
+    console.print()
+    if row.name in DERIVATIONS:
+        for argument, paths in derivation(row.name, *args).items():
+            console.print(f"[bold]by {argument}[/]: the sum of {len(paths)} path(s)")
+            for path in paths:
+                for factor in path:
+                    _print_jacobian(factor.symbol, factor.jacobian)
+                _print_array("product", product(path))
+    else:
+        console.print("a basic operation: the slide states its Jacobians")
+    for argument, J in zip(row.arguments, row.jacobian(*args), strict=True):
+        _print_jacobian(f"∂/∂{argument}", J)
+
+
+def _unbound(function: Callable[..., object]) -> tuple[object, ...]:
+    """The functions that a row's function is made of, the operation's own among them."""
+    return (function.func, *function.args) if isinstance(function, partial) else (function,)
+
+
+def small_input(row: "Operation") -> list["np.ndarray[Any, Any]"]:
+    """Halves and quarters, so that every factor can be checked by hand.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> [a.shape for a in small_input(OPERATIONS["affine"])]
+    [(2, 3), (3,), (2,)]
+    """
+    import numpy as np
+
+    size = {letter: 2 + (letter in ("n", "m0")) for letter in row.letters}
+    shapes = [tuple(size[letter] for letter in core) for core in row.cores[:-1]]
+    return [
+        (np.arange(1, 1 + int(np.prod(shape))) / (4 if k % 2 else 2)).reshape(shape) for k, shape in enumerate(shapes)
+    ]
+
+
+def _print_jacobian(symbol: str, J: "Jacobian") -> None:
+    _print_array(symbol, J.todense().reshape(J.slide_shape))
+
+
+def _print_array(symbol: str, a: "np.ndarray[Any, Any]") -> None:
+    shape = "×".join(map(str, a.shape))
+    text = _text(a, suppress_small=True).replace("\n", "\n" + " " * 24)
+    console.print(f"  {symbol:<10} {shape:<9}  {text}", markup=False)
+
+
+def _text(a: "np.ndarray[Any, Any]", suppress_small: bool = False) -> str:
+    import numpy as np
+
+    return np.array2string(a, precision=4, suppress_small=suppress_small)
