@@ -2,15 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: verify test lint thorough bench clean
+.PHONY: verify test test-all lint thorough bench clean
 .DELETE_ON_ERROR:
 
 verify: $(VENV)/ready  ## every law on every operation: the main job
 	$(BIN)/backprop verify
 
-test: lint  ## the tests of all of it, on all cores
-	$(BIN)/python -m pytest -q -n auto
+test: lint  ## the tests of all of it, on all cores: within five minutes
+	$(PYTEST)
+
+test-all: test  ## and those that take long: every fault, option, library and sweep that others stand for in `test`
+	$(PYTEST) -m exhaustive
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -18,7 +22,7 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 
 thorough: $(VENV)/ready  ## random exploration, new cases at every run
-	$(BIN)/python -m pytest -q -n auto --hypothesis-profile=thorough tests
+	$(PYTEST) -m '' --hypothesis-profile=thorough tests
 
 bench: $(VENV)/ready  ## how fast: beside JAX, PyTorch and autograd where installed; BENCH='--cells softmax' chooses
 	PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
