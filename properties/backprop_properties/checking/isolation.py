@@ -9,14 +9,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from .guard import printable
 
-POLL, LOOK = 0.02, 0.25  # seconds from one look at a process to the next, and at what it does
+POLL, LOOK = 0.005, 0.25  # seconds from one look at a process to the next, and at what it does
 A_STEP = 0.25  # of its time a process may spend in one call, or importing the file
 OWN_IMPORTS = 60  # seconds for what this project imports, which is not somebody's time
 PROGRAM = "import sys, pathlib; from backprop_properties.checking.worker import main; main(pathlib.Path(sys.argv[1]))"
@@ -61,14 +61,21 @@ class Unusable(NamedTuple):
 
 
 def results(
-    tasks: Sequence[Task], jobs: int, on_wait: Callable[[Sequence["Worker"]], None] = lambda workers: None
+    tasks: Sequence[Task],
+    jobs: int,
+    on_wait: Callable[[Sequence["Worker"]], None] = lambda workers: None,
+    spare: "Process | None" = None,
 ) -> Iterator[tuple[Task, Any]]:
-    """Every task with its result (`Found`, a `Report` or `Unusable`) as they end; no process is left behind."""
+    """Every task with its result (`Found`, a `Report` or `Unusable`) as they end; no process is left behind.
+
+    The first task goes to a spare process, if there is one.
+    """
     waiting, running = deque(tasks), list[Worker]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(Worker(waiting.popleft()))
+                running.append(Worker(waiting.popleft(), spare))
+                spare = None
             time.sleep(POLL)
             on_wait(running)
             for worker in [worker for worker in running if worker.ended()]:
@@ -76,21 +83,19 @@ def results(
                 yield worker.task, worker.result()
     finally:
         for worker in running:
-            worker.stop()
+            worker.process.stop()
 
 
-class Worker:
-    """A process with a task."""
+class Process:
+    """A process for a task; one without a task yet imports what a check needs, and waits."""
 
-    def __init__(self, task: Task) -> None:
-        self.task, self.started, self.look = task, time.time(), 0.0
-        self.ready = self.hung = self.late = False
-        self.last: tuple[Call | None, bool] = None, False
+    def __init__(self, task: Task | None = None) -> None:
         self.directory = TemporaryDirectory(prefix="backprop-check-", ignore_cleanup_errors=True)
         self.folder = Path(self.directory.name)
-        (self.folder / "task").write_bytes(pickle.dumps(task))
+        if task is not None:
+            self.give(task)
         with (self.folder / "errors").open("wb") as errors:
-            self.process = subprocess.Popen(
+            self.started = subprocess.Popen(
                 [sys.executable, "-P", "-c", PROGRAM, str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # what somebody's code prints belongs to nobody's table or JSON
@@ -98,10 +103,52 @@ class Worker:
                 start_new_session=True,  # Ctrl-C is for the process that started this one
             )
 
+    def give(self, task: Task) -> None:
+        """Lets it begin."""
+        (self.folder / "order").write_bytes(pickle.dumps(task))
+        (self.folder / "order").rename(self.folder / "task")
+
+    def stop(self) -> None:
+        """Ends the process and all that it has started."""
+        if sys.platform == "win32":
+            self.started.kill()
+        else:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.started.pid, signal.SIGKILL)
+        self.started.wait()
+
+
+@contextmanager
+def spare_process() -> Iterator[Process]:
+    """A process that is ready for a check as soon as there is one; it is ended if none comes."""
+    process = Process()
+    try:
+        yield process
+    finally:
+        if process.folder.exists():  # else it has had a task, and is over
+            process.stop()
+            process.directory.cleanup()
+
+
+class Worker:
+    """A process with a task: what it does now, whether it has hung, and what came of it."""
+
+    def __init__(self, task: Task, spare: Process | None = None) -> None:
+        self.task, self.started, self.look = task, time.time(), 0.0
+        self.ready = self.hung = self.late = False
+        self.last: tuple[Call | None, bool] = None, False
+        if spare is not None:
+            spare.give(task)
+        self.process = spare or Process(task)
+        self.folder = self.process.folder
+
+    def _over(self) -> bool:
+        return self.process.started.poll() is not None
+
     def ended(self) -> bool:
         """Whether the process is over; one that hangs, or has had its time, is ended, and says before where it is."""
         now = time.time()
-        if self.process.poll() is None and now >= self.look:
+        if not self._over() and now >= self.look:
             self.look = now + LOOK
             if not self.ready and (self.folder / "ready").exists():
                 self.ready, self.started = True, now
@@ -109,7 +156,7 @@ class Worker:
             self.late = now - self.started > self.task.timeout + (0 if self.ready else OWN_IMPORTS)
             if self.hung or self.late:
                 self._abort()
-        return self.process.poll() is not None
+        return self._over()
 
     def _step(self) -> float:
         """When what the process does now has begun: a call, or the import of the file."""
@@ -125,24 +172,15 @@ class Worker:
 
     def _abort(self) -> None:
         if sys.platform != "win32":
-            self.process.send_signal(signal.SIGABRT)
+            self.process.started.send_signal(signal.SIGABRT)
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
-        self.stop()
-
-    def stop(self) -> None:
-        """Ends the process and all that it has started."""
-        if sys.platform == "win32":
-            self.process.kill()
-        else:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+                self.process.started.wait(1)
+        self.process.stop()
 
     def result(self) -> Any:
         """What the process has found, or a report of the call that ended it."""
-        self.stop()
-        with self.directory:
+        self.process.stop()
+        with self.process.directory:
             file = self.folder / "result"
             return pickle.loads(file.read_bytes()) if file.exists() else self._died()
 
@@ -160,12 +198,12 @@ class Worker:
 
         where = f"{'in' if running else 'after'} call {call.number:,} of {call.kind}"
         message = f"{self._how()} {where}{at}{self._last_words()}"
-        return no_return(self.task.operation, self.task.options, message, call, self.task.path)
+        return no_return(str(self.task.operation), self.task.options, message, call, self.task.path)
 
     def _how(self) -> str:
         if self.hung or self.late:
             return f"stopped after {self.task.timeout * A_STEP if self.hung else self.task.timeout:g} s"
-        code = self.process.returncode
+        code = self.process.started.returncode
         if code >= 0:
             return f"the process ended itself with exit code {code}"
         return f"the process was killed by {signal.Signals(-code).name} ({signal.strsignal(-code)})"

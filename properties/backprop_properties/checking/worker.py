@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .guard import said
-from .isolation import DONE, OWN_IMPORTS, RUNNING, Call, Found, Task, Unusable
+from .isolation import DONE, OWN_IMPORTS, POLL, RUNNING, Call, Found, Task, Unusable
 from .python_files import SUFFIXES, found_in, import_of, module_of, python_name
 
 LIBRARIES = ("autograd", "backprop_reference", "jax", "numpy", "scipy", "torch")
@@ -31,22 +31,38 @@ def main(folder: Path) -> None:
     trace = (folder / "trace").open("w")
     faulthandler.enable(trace, all_threads=False)
     sys.dont_write_bytecode = True  # nothing is left beside somebody's file
-    task: Task = pickle.loads((folder / "task").read_bytes())
+    task = _task(folder)
     if hasattr(signal, "alarm"):
         signal.alarm(int(task.timeout + OWN_IMPORTS) + 30)  # should nobody be there any more to stop this process
     if task.operation is not None:
-        importlib.import_module(
-            f"{__package__}.check"
-        )  # before somebody's folder, with who knows what in it, is searched
+        _import_the_check()
     (folder / "ready").touch()
     try:
-        result = listed(task.path) if task.operation is None else checked(task, folder / "call")
+        result = listed(task.path) if task.operation is None else checked(task, task.operation, folder / "call")
     except _NotImported as error:
         result = Unusable(error.args[0])
     partial = folder / "partial"
     partial.write_bytes(pickle.dumps(result))
     partial.rename(folder / "result")
     os._exit(0)
+
+
+def _task(folder: Path) -> Task:
+    """What is to be done, as soon as it is known; until then there is time for imports."""
+    file, parent = folder / "task", os.getppid()
+    if not file.exists():
+        _import_the_check()
+    while not file.exists():
+        if os.getppid() != parent:
+            os._exit(0)
+        time.sleep(POLL)
+    task: Task = pickle.loads(file.read_bytes())
+    return task
+
+
+def _import_the_check() -> None:
+    """Before somebody's folder is on the path, with who knows what names in it."""
+    importlib.import_module(f"{__package__}.check")
 
 
 class _NotImported(Exception):
@@ -71,21 +87,21 @@ def _written(function: Any) -> bool:
     return hasattr(inspect.unwrap(function), "__code__") and not library
 
 
-def checked(task: Task, diary: Path) -> Any:
+def checked(task: Task, operation: str, diary: Path) -> Any:
     """The report of one operation, or why there is none."""
     from .check import check
 
-    functions = found_in(vars(_module(task.path)))[task.operation]
+    functions = found_in(vars(_module(task.path)))[operation]
     limit_memory(task.memory)
-    names = {kind: python_name(task.operation) + suffix for kind, suffix in SUFFIXES.items()}
+    names = {kind: python_name(operation) + suffix for kind, suffix in SUFFIXES.items()}
     with diary.open("wb", buffering=0) as file:
-        watched = {
+        watched: dict[str, Any] = {
             kind: _watched(getattr(functions, kind), kind, name, file)
             for kind, name in names.items()
             if getattr(functions, kind) is not None
         }
         try:
-            report = check(task.operation, **watched, **task.options)
+            report = check(operation, **watched, **task.options)
         except (ValueError, TypeError) as error:
             return Unusable(str(error))
     source = import_of(task.path, [names[kind] for kind in watched])
