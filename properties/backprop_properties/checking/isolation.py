@@ -14,8 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from .guard import printable
-
 POLL, LOOK = 0.005, 0.25  # seconds from one look at a process to the next, and at what it does
 A_STEP = 0.25  # of its time a process may spend in one call, or importing the file
 OWN_IMPORTS = 60  # seconds for what this project imports, which is not somebody's time
@@ -224,6 +222,8 @@ class Worker:
 
     def _last_words(self) -> str:
         """The last line on standard error."""
+        from .guard import printable
+
         lines = (self.folder / "errors").read_text(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
         return f"; it said: {printable(last)[:200]}" if last else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from backprop_reference import OPERATIONS
 
-from .isolation import Found, Task, Unusable, Worker, results, spare_process
+from .isolation import Found, Process, Task, Unusable, Worker, results
 from .python_files import SUFFIXES, operations_named, python_name
 
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes
@@ -50,6 +50,7 @@ def run(
     timeout: float,
     memory: int,
     jobs: int | None = None,
+    spare: Process | None = None,
     on_tasks: Callable[[int], None] = lambda count: None,
     on_report: Callable[[Task, Any], None] = lambda task, report: None,
     on_wait: Callable[[Sequence[Worker]], None] = lambda workers: None,
@@ -63,25 +64,24 @@ def run(
         this.notes.append("this system has no limit for the memory of a process: none is set")
     wanted = [operation for name in names for operation in operations_named(name)]
     try:
-        with spare_process() as spare:  # its imports take longer than a look into a file
-            for path, found in _looked_into(files, timeout, memory, jobs):
-                if isinstance(found, Unusable):
-                    this.unusable.append(found.message)
-                    continue
-                operations = [op for op in found.functions if (op in wanted if wanted else not _borrowed(found, op))]
-                this.tasks += [Task(path, operation, timeout, memory, options) for operation in operations]
-                if operations:
-                    this.notes += [f"{path.name}: {note}" for note in _passed_over(found, wanted)]
-                else:
-                    this.unusable.append(_nothing_in(path, found, wanted))
-            this.tasks = _with_domains(this.tasks, domain)
-            on_tasks(len(this.tasks))
-            for task, result in results(this.tasks, jobs, on_wait, spare):
-                if isinstance(result, Unusable):
-                    this.unusable.append(result.message)
-                else:
-                    this.reports[task.key] = result
-                    on_report(task, result)
+        for path, found in _looked_into(files, timeout, memory, jobs):
+            if isinstance(found, Unusable):
+                this.unusable.append(found.message)
+                continue
+            operations = [op for op in found.functions if (op in wanted if wanted else not _borrowed(found, op))]
+            this.tasks += [Task(path, operation, timeout, memory, options) for operation in operations]
+            if operations:
+                this.notes += [f"{path.name}: {note}" for note in _passed_over(found, wanted)]
+            else:
+                this.unusable.append(_nothing_in(path, found, wanted))
+        this.tasks = _with_domains(this.tasks, domain)
+        on_tasks(len(this.tasks))
+        for task, result in results(this.tasks, jobs, on_wait, spare):
+            if isinstance(result, Unusable):
+                this.unusable.append(result.message)
+            else:
+                this.reports[task.key] = result
+                on_report(task, result)
     except KeyboardInterrupt:
         this.interrupted = True
     this.unusable = list(dict.fromkeys(this.unusable))

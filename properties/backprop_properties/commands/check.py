@@ -66,8 +66,7 @@ def check(
     backprop check mine.py --operations softmax,add --dtype float32,float16
     backprop check kernels.py --domain y=one-hot --domain n="multiple of 8"
     """
-    from ..checking.run import run
-    from .check_output import print_run, to_dict, watched, write_junit
+    from ..checking.isolation import spare_process
 
     json_path = Path(json_file) if json_file not in (None, "-") else None
     try:
@@ -83,19 +82,24 @@ def check(
     options = {"level": level, "dtypes": tuple(dtypes or ["float64"]), "batch": batch}
     options |= {"max_examples": max_examples, "seed": seed}
     try:
-        with watched() as (on_tasks, on_report, on_wait):
-            done = run(
-                [file.resolve() for file in files],
-                names,
-                options,
-                dict(map(_promise, domain or ())),
-                timeout=timeout,
-                memory=memory,
-                jobs=jobs,
-                on_tasks=on_tasks,
-                on_report=on_report,
-                on_wait=on_wait,
-            )
+        with spare_process() as spare:  # before the imports of this process, as its own take longest
+            from ..checking.run import run
+            from .check_output import print_run, to_dict, watched, write_junit
+
+            with watched() as (on_tasks, on_report, on_wait):
+                done = run(
+                    [file.resolve() for file in files],
+                    names,
+                    options,
+                    dict(map(_promise, domain or ())),
+                    timeout=timeout,
+                    memory=memory,
+                    jobs=jobs,
+                    spare=spare,
+                    on_tasks=on_tasks,
+                    on_report=on_report,
+                    on_wait=on_wait,
+                )
     except ValueError as error:
         raise fail(error) from None
     for message in done.unusable:
