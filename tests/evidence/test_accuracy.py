@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from backprop_properties.cases.regimes import REGIMES, family
+from backprop_properties.cases.regimes import regimes_of
 from backprop_properties.commands.files import between_markers
 from backprop_properties.evidence import libraries as peers
 from backprop_properties.evidence.accuracy import (
@@ -38,7 +38,7 @@ def rows():
 def test_every_operation_and_regime_is_measured(rows):
     measured = {(row.operation, row.regime, row.dtype) for row in rows if row.implementation == "reference"}
     for name in NAMES:
-        regimes = set(REGIMES[family(name)]) - {"single"}
+        regimes = set(regimes_of(OPERATIONS[name])) - {"single"}
         if name == "dot":
             regimes -= {"huge"}  # where the sum overflows
         for regime in regimes:
