@@ -58,11 +58,11 @@ def answers(
     (11.0, [[6.0, 8.0], [2.0, 4.0]])
     """
     tangents = args if tangents is None else tangents
-    delta, *point = [np.asarray(a, np.float64) for a in (delta, *args, *tangents)]
-    point = tuple(point[: len(args)]), tuple(point[len(args) :])
+    delta, *arrays = [np.asarray(a, np.float64) for a in (delta, *args, *tangents)]
+    point, directions = tuple(arrays[: len(args)]), tuple(arrays[len(args) :])
     kinds = ("vjp", "jvp", "grad", "jacobian") if jacobian else ("vjp", "jvp", "grad")
-    bounds = evaluated(operation, delta, *point, kinds=kinds, dtype=dtype)
-    said = Answers(*_compiled(definition(operation), len(args), jacobian)(delta, *point))
+    bounds = evaluated(operation, delta, point, directions, kinds=kinds, dtype=dtype)
+    said = Answers(*_compiled(definition(operation), len(args), jacobian)(delta, point, directions))
     return jax.tree.map(
         lambda value, bound: Answer(np.asarray(value), bound), said, jax.tree.map(_bound, bounds, is_leaf=_is_answer)
     )

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -58,7 +59,14 @@ class Program:
         >>> [equation.params for equation in program.at({"n": 3}).equations if equation.name == "dim_as_value"]
         [{'dim': 3}]
         """
-        return replace(self, equations=[e._replace(params=_with_sizes(e.params, sizes)) for e in self.equations])
+        flags = zip(self.equations, self._has_letters, strict=True)
+        numbered = [e._replace(params=_with_sizes(e.params, sizes)) if has else e for e, has in flags]
+        return replace(self, equations=numbered)
+
+    @cached_property
+    def _has_letters(self) -> list[bool]:
+        """Of each equation, whether a size in it is a letter: most have none."""
+        return [_with_sizes(e.params, None) is not e.params for e in self.equations]
 
 
 Apply = Callable[[Equation, Sequence[Any]], Any]
@@ -166,15 +174,23 @@ def letters(names: str) -> Mapping[str, Any]:
 _ARITHMETIC = {"floordiv": lambda a, b: a // b, "mod": lambda a, b: a % b, "max": max, "min": min}
 
 
-def _with_sizes(value: Any, sizes: Mapping[str, int]) -> Any:
-    """Parameters of an equation, whatever they are made of, with numbers for letters."""
+def _with_sizes(value: Any, sizes: Mapping[str, int] | None) -> Any:
+    """Parameters of an equation, whatever they are made of, with numbers for letters; itself, if there are none."""
     if isinstance(value, dict):
-        return {key: _with_sizes(item, sizes) for key, item in value.items()}
+        changed = {key: _with_sizes(item, sizes) for key, item in value.items()}
+        return changed if any(changed[key] is not item for key, item in value.items()) else value
     if type(value) is tuple or type(value) is list:
-        return type(value)(_with_sizes(item, sizes) for item in value)
+        items = [_with_sizes(item, sizes) for item in value]
+        return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
     if export.is_symbolic_dim(value):
-        return int(eval(str(value), _ARITHMETIC, dict(sizes)))  # "2*n + 1", as JAX spells a size
+        return None if sizes is None else int(eval(_compiled(str(value)), _ARITHMETIC, dict(sizes)))
     return value
+
+
+@cache
+def _compiled(size: str) -> Any:
+    """`2*n + 1`, as JAX spells a size."""
+    return compile(size, "<size>", "eval")
 
 
 # ── Values: what is the same for every kind of number ───────────────────────────────────────────────────────────────
@@ -243,14 +259,21 @@ def added(equation: Equation, operands: Sequence[Array], sum_of: Callable[[Array
 
 def contraction(params: Params, a: Array, b: Array, multiplied: Callable[[Array, Array], Array] = np.matmul) -> Array:
     """`dot_general` by a product of matrices: batch axes first, then those left over from `a`, then those from `b`."""
-    (along_a, along_b), (batch_a, batch_b) = params["dimension_numbers"]
-    rest_a = [i for i in range(a.ndim) if i not in (*along_a, *batch_a)]
-    rest_b = [i for i in range(b.ndim) if i not in (*along_b, *batch_b)]
-    batch, left, right = ([x.shape[i] for i in axes] for x, axes in ((a, batch_a), (a, rest_a), (b, rest_b)))
-    n = math.prod(a.shape[i] for i in along_a)
-    a = a.transpose(*batch_a, *rest_a, *along_a).reshape(*batch, math.prod(left), n)
-    b = b.transpose(*batch_b, *along_b, *rest_b).reshape(*batch, n, math.prod(right))
-    return np.reshape(multiplied(a, b), (*batch, *left, *right))
+    order_a, order_b, batch, kept, summed = _axes(params["dimension_numbers"], a.ndim, b.ndim)
+    a, b = a.transpose(order_a), b.transpose(order_b)
+    left, right = a.shape[batch : batch + kept], b.shape[batch + summed :]
+    n = math.prod(a.shape[batch + kept :])
+    matrices = a.reshape(*a.shape[:batch], math.prod(left), n), b.reshape(*a.shape[:batch], n, math.prod(right))
+    return np.reshape(multiplied(*matrices), (*a.shape[:batch], *left, *right))
+
+
+@cache
+def _axes(numbers: Any, a: int, b: int) -> tuple[list[int], list[int], int, int, int]:
+    """The axes of both factors, as batch, kept, summed and as batch, summed, kept; and how many there are of each kind."""
+    (along_a, along_b), (batch_a, batch_b) = numbers
+    rest_a = [i for i in range(a) if i not in (*along_a, *batch_a)]
+    rest_b = [i for i in range(b) if i not in (*along_b, *batch_b)]
+    return [*batch_a, *rest_a, *along_a], [*batch_b, *along_b, *rest_b], len(batch_a), len(rest_a), len(along_a)
 
 
 def _iota(params: Params) -> Array:

@@ -178,41 +178,56 @@ def _bound(equation: Equation, v: Sequence[Array], e: Sequence[Array], result: A
         both = np.where(v[0], e[2], e[1]) + np.where(e[0] > 0, np.abs(v[1] - v[2]) + e[1] + e[2], 0.0)
         # an infinity in the branch not taken is one in a formula that multiplies by 0 or 1 instead of choosing
         return np.where(np.isfinite(e[0]) & np.isfinite(e[1]) & np.isfinite(e[2]), both, np.inf)
-    terms, times, also, n = np.abs(result), 1.0, 0.0, 1  # eps · times first: terms may be the largest number
-    if name in SUMS:
-        brought = e[0] + e[1]
-    elif name == "mul":
-        brought = np.abs(v[0]) * e[1] + e[0] * np.abs(v[1]) + e[0] * e[1]
-    elif name == "div":
-        room = np.abs(v[1]) - e[1]
-        brought = np.where(room > 0, (e[0] + terms * e[1]) / room, np.inf)
-        # of a · (1/b), where 1/b is subnormal and has its spacing
-        also = np.where(np.abs(v[1]) * precision.tiny > 1, np.abs(v[0]) * precision.tiny, 0.0)
-    elif name in ("square", "integer_pow"):
-        size = np.abs(v[0])
-        ends = [np.abs(_value(equation, [end]) - terms) for end in (np.maximum(size - e[0], 0.0), size + e[0])]
-        brought = np.maximum(*ends)
-    elif name in _MONOTONE:  # increasing or decreasing
-        ends = [np.abs(_MONOTONE[name](end) - result) for end in (v[0] - e[0], v[0] + e[0])]
-        brought, times = np.where(np.isfinite(e[0]), np.maximum(*ends), np.inf), _ROUNDINGS.get(name, 4.0)
-    elif name == "reduce_sum":
-        axes = tuple(params["axes"])
-        n, terms = max(v[0].size // max(result.size, 1), 1), np.abs(v[0]).sum(axes)
-        brought, times = e[0].sum(axes), 1 + n / 2
-    else:  # dot_general
-        (contracted, _), _ = params["dimension_numbers"]
-        n = max(math.prod(v[0].shape[axis] for axis in contracted), 1)
-        a, b = np.abs(v[0]), np.abs(v[1])
-        terms = contraction(params, a, b)
-        brought = contraction(params, e[0], b + e[1]) + contraction(params, a, e[1])
-        times = 1 + n / 2
-    if name != "dot_general" and all(error.shape == result.shape for error in e):
-        brought = np.where(sum(e) == 0, 0.0, brought)  # no error brings none, be the slope infinite
+    terms, times, n = _terms(equation, v, result)
+    added = precision.eps * times * terms  # eps · times first: terms may be the largest number
+    if name == "div":  # of a · (1/b), where 1/b is subnormal and has its spacing
+        tiny = np.where(np.abs(v[1]) * precision.tiny > 1, np.abs(v[0]) * precision.tiny, 0.0)
+        added = added + precision.eps * tiny
     underflow: Any = n * precision.tiny
     if not terms.all():
         underflow = np.where(_nothing(name, params, v, terms), 0.0, underflow)
-    added = precision.eps * times * terms + precision.eps * also + underflow
-    return np.where(terms > precision.largest, np.inf, brought + added)
+    bound = added + underflow
+    if any(error.any() for error in e):
+        bound = bound + _brought(equation, v, e, result)
+    beyond = terms > precision.largest
+    return np.where(beyond, np.inf, bound) if beyond.any() else bound
+
+
+def _terms(equation: Equation, v: Sequence[Array], result: Array) -> tuple[Array, float, int]:
+    """`Σ|terms|` of a result, how many roundings of it an evaluation may add, and how many terms may underflow."""
+    name, params = equation.name, equation.params
+    if name == "reduce_sum":
+        n = max(v[0].size // max(result.size, 1), 1)
+        return np.abs(v[0]).sum(tuple(params["axes"])), 1 + n / 2, n
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        n = max(math.prod(v[0].shape[axis] for axis in contracted), 1)
+        return contraction(params, np.abs(v[0]), np.abs(v[1])), 1 + n / 2, n
+    return np.abs(result), _ROUNDINGS.get(name, 4.0) if name in _MONOTONE else 1.0, 1
+
+
+def _brought(equation: Equation, v: Sequence[Array], e: Sequence[Array], result: Array) -> Array:
+    """What the errors of the operands make of a result."""
+    name, params = equation.name, equation.params
+    if name == "dot_general":
+        return contraction(params, e[0], np.abs(v[1]) + e[1]) + contraction(params, np.abs(v[0]), e[1])
+    if name == "reduce_sum":
+        return e[0].sum(tuple(params["axes"]))
+    if name in SUMS:
+        return e[0] + e[1]
+    if name == "mul":
+        brought = np.abs(v[0]) * e[1] + e[0] * (np.abs(v[1]) + e[1])
+    elif name == "div":
+        room = np.abs(v[1]) - e[1]
+        brought = np.where(room > 0, (e[0] + np.abs(result) * e[1]) / room, np.inf)
+    elif name in ("square", "integer_pow"):
+        size, here = np.abs(v[0]), np.abs(result)
+        ends = [np.abs(_value(equation, [end]) - here) for end in (np.maximum(size - e[0], 0.0), size + e[0])]
+        brought = np.maximum(*ends)
+    else:  # increasing or decreasing
+        ends = [np.abs(_MONOTONE[name](end) - result) for end in (v[0] - e[0], v[0] + e[0])]
+        brought = np.where(np.isfinite(e[0]), np.maximum(*ends), np.inf)
+    return brought if np.isfinite(brought).all() else np.where(sum(e) == 0, 0.0, brought)  # be the slope infinite
 
 
 def _nothing(name: str, params: Params, v: Sequence[Array], terms: Array) -> Array:

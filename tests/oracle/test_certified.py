@@ -91,7 +91,7 @@ def second_opinion(name):
         return PLAIN[name]
     if name in H:
         return lambda x: apply(name, x)
-    row = OPERATIONS[name]
+    row = ROWS[name]
     hs = [layer.h.name for layer in row.layers]
     if "target" in row.domain.values():
         return lambda *args: network(hs, *args)
