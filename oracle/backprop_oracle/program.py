@@ -269,7 +269,7 @@ def contraction(params: Params, a: Array, b: Array, multiplied: Callable[[Array,
 
 @cache
 def _axes(numbers: Any, a: int, b: int) -> tuple[list[int], list[int], int, int, int]:
-    """The axes of both factors, as batch, kept, summed and as batch, summed, kept; and how many there are of each kind."""
+    """The axes of both factors, as batch, kept, summed and as batch, summed, kept; and how many are of each kind."""
     (along_a, along_b), (batch_a, batch_b) = numbers
     rest_a = [i for i in range(a) if i not in (*along_a, *batch_a)]
     rest_b = [i for i in range(b) if i not in (*along_b, *batch_b)]
