@@ -66,7 +66,7 @@ class Domain:
         found = {}
         for letter, size in sizes.items():
             least = 0 if "empty" in self.promises and self.operation.may_be_empty(letter) else 1
-            fits = self.sizes.get(letter, lambda _: True)
+            fits: Callable[[int], bool] = self.sizes.get(letter, lambda _: True)
             up = next((s for s in range(max(size, least), LARGEST) if fits(s)), None)
             found[letter] = next(s for s in range(size, least - 1, -1) if fits(s)) if up is None else up
         return found

@@ -157,12 +157,12 @@ def twisted(operation: Operation, case: Case, twist: str, k: int) -> Case:
         x = np.asarray(np.copysign(end[: case.args[0].size], case.args[0].astype(np.float64)), case.dtype)
         return replace(case, args=(np.roll(x, k),))
     if twist == "scaled":  # one array is far larger, or smaller, than the others, and nothing overflows on the way
-        *args, delta = (*case.args, case.delta)
+        before = (*case.args, case.delta)
         power = np.log10(float(ml_dtypes.finfo(case.dtype).max)) / 3 * (-1, 0.5, 1)[k // 12 % 3]
-        i = k // 36 % (len(args) + 1)
-        factors = [10 ** (power * (j == i)) for j in range(len(args) + 1)]
+        i = k // 36 % len(before)
+        factors = [10 ** (power * (j == i)) for j in range(len(before))]
         with np.errstate(all="ignore"):
-            pairs = zip((*args, delta), factors, strict=True)
+            pairs = zip(before, factors, strict=True)
             arrays = [np.asarray(a.astype(np.float64) * factor).astype(a.dtype) for a, factor in pairs]
         return replace(case, args=tuple(arrays[:-1]), delta=arrays[-1])
     return case

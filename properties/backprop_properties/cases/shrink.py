@@ -75,7 +75,7 @@ def _plainer(domain: Domain, case: Case) -> Iterator[Case]:
 
 
 def _candidates(a: Array) -> Iterator[Array]:
-    for number in (0, 1):
+    for number in (0.0, 1.0):
         yield np.full_like(a, number)
     with np.errstate(all="ignore"):
         yield np.rint(a)

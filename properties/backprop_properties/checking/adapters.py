@@ -125,10 +125,11 @@ def array(t: Any) -> Array:
 
 
 def _applied(function: Any, torch: Any) -> Function:
-    if isinstance(function, type) and issubclass(function, torch.autograd.Function):
+    is_class = isinstance(function, type)
+    if is_class and issubclass(function, torch.autograd.Function):
         return function.apply
-    if isinstance(function, type) or not callable(function):
-        what = f"the class {function.__name__}" if isinstance(function, type) else f"a {type(function).__name__}"
+    if is_class or not callable(function):
+        what = f"the class {function.__name__}" if is_class else f"a {type(function).__name__}"
         raise TypeError(f"from_torch: expected a function, a module or a torch.autograd.Function, got {what}")
     return function
 

@@ -17,7 +17,7 @@ from ..cases.shrink import smallest
 from ..hints.causes import hints
 from ..hints.layers import first_wrong_layer
 from ..laws.claims import Measure, Violation
-from ..laws.points import NEEDED_BY, Point, careful_point
+from ..laws.points import NEEDED_BY, Implementation, Point, careful_point
 from ..laws.table import LAWS
 from ..laws.truth import TRUTH_LAWS
 from ..verification.trial import replay as replay_reference
@@ -134,7 +134,7 @@ def replay(
     jacobian: Function | None = None,
     level: str = "standard",
     domain: Mapping[str, Any] | None = None,
-    implementation: Operation | None = None,
+    implementation: Implementation | None = None,
 ) -> None:
     """One law at one case: raises what is wrong, or returns.
 
@@ -160,7 +160,14 @@ class Trial:
     """An implementation of an operation, and what is asked of it."""
 
     def __init__(
-        self, row: Operation, implementation: Operation, domain: Domain, level: str, batch: bool, *, shrink: bool = True
+        self,
+        row: Operation,
+        implementation: Implementation,
+        domain: Domain,
+        level: str,
+        batch: bool,
+        *,
+        shrink: bool = True,
     ) -> None:
         self.row, self.implementation, self.domain, self.level = row, implementation, domain, level
         self.shrink = shrink

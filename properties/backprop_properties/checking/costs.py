@@ -22,7 +22,7 @@ class Cost:
 
     def __exit__(self, *_: object) -> None:
         if self.measure:
-            seconds, (_, peak) = time.process_time() - self.started, tracemalloc.get_traced_memory()
+            seconds, peak = time.process_time() - self.started, tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             before = self.costs.get(self.size, (seconds, peak))
             self.costs[self.size] = min(before[0], seconds), max(before[1], peak)

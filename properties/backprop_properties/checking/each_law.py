@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .check import check, dtype_names
+from .check import check
+from .options import dtype_names
 from .python_files import SUFFIXES, operation_named
 from .report import NUMBERS, CheckFailed, Report
 

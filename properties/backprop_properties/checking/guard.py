@@ -5,13 +5,14 @@ import re
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from backprop_reference import Operation
+
+from .python_files import Implementation
 
 Function = Callable[..., Any]
 
@@ -22,7 +23,7 @@ class Unusable(Exception):
 
 def guarded(
     operation: Operation, forward: Function | None, vjp: Function | None, jacobian: Function | None
-) -> Operation:
+) -> Implementation:
     """The functions as an implementation of the operation whose results are arrays, one per argument where that is due.
 
     Arguments that are left out (None) stay None.
@@ -47,7 +48,7 @@ def guarded(
             None if J is None else _dense(J, name, args[0].dtype) for name, J in zip(names, found, strict=True)
         )
 
-    return replace(operation, forward=forward and value, vjp=vjp and cotangents, jacobian=jacobian and jacobians)
+    return Implementation(forward and value, jacobian and jacobians, vjp and cotangents)
 
 
 def name_of(f: Function, kind: str) -> str:

@@ -185,7 +185,7 @@ class Worker:
     def _died(self) -> Any:
         at, call, running = self._line(), *self._last_call()
         name = self.task.path.name
-        if call is None:
+        if call is None or self.task.operation is None:
             when = "while it was imported" if self.task.operation is None else "before the first call"
             return Unusable(f"{name}: {self._how()} {when}{at}{self._last_words()}")
         if self.late and not self.hung:

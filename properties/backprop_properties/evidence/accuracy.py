@@ -26,9 +26,10 @@ from backprop_reference import OPERATIONS, Operation
 
 from ..cases.inputs import Case
 from ..cases.regimes import regime_case, regimes_of
+from ..checking.python_files import Implementation
 from ..laws.claims import Array, certified_errors
 from ..laws.truth import Question, questions
-from .libraries import Implementation, peers
+from .libraries import peers
 
 REFERENCE = "reference"
 IMPLEMENTATIONS = (REFERENCE, "JAX", "PyTorch", "SciPy")
@@ -103,7 +104,7 @@ def _measured(operation: Operation, cases: int, seed: int) -> Iterator[Row]:
 def _results(implementation: Implementation, kind: str, case: Case) -> list[Any] | None:
     with np.errstate(all="ignore"):
         match kind:
-            case "value":
+            case "value" if implementation.forward:
                 return [implementation.forward(*case.args)]
             case "jacobian" if implementation.jacobian:
                 found = implementation.jacobian(*case.args)

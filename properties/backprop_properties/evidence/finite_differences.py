@@ -31,7 +31,7 @@ def torch_gradcheck(forward: Function, vjp: Function, shape: tuple[int, ...], ar
 
     torch.set_num_threads(1)  # small numbers, and the other cores have work
 
-    class Custom(torch.autograd.Function):
+    class Custom(torch.autograd.Function):  # type: ignore[misc]  # whether PyTorch is installed or not
         @staticmethod
         def forward(context: Any, *tensors: Any) -> Any:
             context.save_for_backward(*tensors)

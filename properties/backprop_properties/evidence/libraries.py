@@ -1,6 +1,6 @@
 """What other libraries say to the same inputs: JAX, PyTorch, autograd and SciPy as a user would call them.
 
-A peer is an `Implementation`: a forward, a Jacobian and a vjp, each with NumPy arrays in and out, for one operation.
+A peer is an `Implementation` of an operation; its functions take and return NumPy arrays.
 Losses and activations are the libraries' own (`jax.nn.log_softmax`, `torch.nn.functional.gelu`, `scipy.special.expit`);
 what no library has by name is put together from them as on the slides. All but JAX are used where installed.
 """
@@ -16,16 +16,9 @@ import numpy as np
 from backprop_reference import Operation
 
 from ..checking.adapters import array, from_torch, tensor
+from ..checking.python_files import Implementation
 
 Function = Callable[..., Any]
-
-
-class Implementation(NamedTuple):
-    """One operation by one library; what it does not offer is None."""
-
-    forward: Function
-    jacobian: Function | None
-    vjp: Function | None
 
 
 class Library(NamedTuple):
@@ -45,7 +38,7 @@ class Library(NamedTuple):
         array([0., 0.])
         """
         bound = [layer.h.name for layer in row.layers] or [h.name for h in row.functions]
-        named = {
+        named: dict[str, Function] = {
             "scale": lambda x, alpha: x * alpha,
             "add": lambda x, y: x + y,
             "subtract": lambda x, y: x - y,
@@ -196,7 +189,7 @@ def scipy_implementation(row: Operation) -> Implementation | None:
         "softmax_cross_entropy": lambda x, y: -(y * special.log_softmax(x)).sum(),
     }
     forward = forwards.get(row.name)
-    return Implementation(forward, None, None) if forward else None
+    return Implementation(forward) if forward else None
 
 
 # ── All of them ─────────────────────────────────────────────────────────────────────────────────────────────────────

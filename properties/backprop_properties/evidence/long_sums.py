@@ -101,7 +101,7 @@ def measure(operations: Sequence[str] | None = None) -> list[Measured]:
 def _libraries(s: Sum) -> list[tuple[str, Callable[..., Any]]]:
     import jax
 
-    found = [(REFERENCE, s.ours), ("JAX", jax.jit(s.formula))]
+    found: list[tuple[str, Callable[..., Any]]] = [(REFERENCE, s.ours), ("JAX", jax.jit(s.formula))]
     if find_spec("torch"):
         import torch
 

@@ -18,7 +18,8 @@ from .faults import FAULTS, NEIGHBOURS, Fault, Neighbour
 from .finite_differences import installed, rejections
 
 Verdicts = tuple[bool, bool] | None  # rejected on one input, on many; None: not to be seen
-TABLE: Mapping[str, Fault | Neighbour] = {row.name: row for row in (*FAULTS, *NEIGHBOURS)}
+ROWS: tuple[Fault | Neighbour, ...] = (*FAULTS, *NEIGHBOURS)
+TABLE = {row.name: row for row in ROWS}
 DOMAINS: Mapping[str, Mapping[str, Any]] = {
     "kink": {"kinks": True},
     "mask": {"masks": True},
@@ -60,7 +61,7 @@ def tried(name: str, rivals: Sequence[str] = ()) -> Outcome:
     batch = asks == "batch" if isinstance(row, Fault) else "batch" not in row.unpromised
     functions = {"forward": row.forward, "vjp": row.vjp, "jacobian": row.jacobian}
     dtype = row.dtypes[0]
-    usual = {name: value for name, value in check.__kwdefaults__.items() if name not in functions}
+    usual = {name: value for name, value in (check.__kwdefaults__ or {}).items() if name not in functions}
     asked = {**usual, "dtypes": (dtype,), "domain": DOMAINS.get(asks), "batch": batch}
     report = examined(row.operation, functions, **asked, shrink=False)
     seconds = time.perf_counter() - started

@@ -106,7 +106,7 @@ def _functions(hs: Sequence[ScalarFunction], vjp: Callable[[list[ScalarFunction]
     for place in places:
         where = "" if len(hs) == 1 else " of layer " + listed([str(k + 1) for k in place])
 
-        def with_(change: Callable[[str], ScalarFunction | None], place: tuple[int, ...] = place) -> Function:
+        def with_(change: Callable[..., ScalarFunction | None], place: tuple[int, ...] = place) -> Function:
             return vjp([change(h.name) or h if k in place else h for k, h in enumerate(hs)])
 
         h = names[place[0]]
@@ -124,12 +124,12 @@ def _functions(hs: Sequence[ScalarFunction], vjp: Callable[[list[ScalarFunction]
             yield Candidate("input-for-output", says, with_(lambda name, s=slope: bent(name, s)))
         if h in LEAKY:
             yield from _rounded_slope(lambda s: with_(lambda name: bent(name, lambda z: np.where(z < 0, s, 1))))
-        for term, slope in PRODUCT_RULE.items():
+        for term, term_of in PRODUCT_RULE.items():
             if any(hs[k].factored for k in place):
                 yield Candidate(
                     "missing-path",
                     f"computed with only one term of the product rule for {h}(z) = z f(z){where}: {term}",
-                    with_(lambda name, slope=slope: bent(name, slope(SCALAR_FUNCTIONS[name]))),
+                    with_(lambda name, f=term_of: bent(name, f(SCALAR_FUNCTIONS[name]))),
                 )
         for other in (other for other in SCALAR_FUNCTIONS if other not in (h, "identity")):
             yield Candidate("another-function", f"computed with {other}′{where} in place of {h}′",
@@ -183,7 +183,7 @@ def _softmax(row: Operation) -> Iterator[Candidate]:
                     lambda delta, x: (x * (delta - x @ delta),))  # fmt: skip
 
 
-TEMPERATURES: dict[str, Callable[[int], float]] = {
+TEMPERATURES: dict[str, Callable[..., float]] = {
     **{f"{t:g}": (lambda _, t=t: t) for t in (0.1, 0.2, 0.25, 0.5, 0.7, 0.8, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0)},
     "√n": lambda n: n**0.5,
 }

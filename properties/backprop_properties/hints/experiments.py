@@ -20,7 +20,8 @@ def cotangent_last(p: Probe) -> Found | None:
         return None
     if all((one := p.see(case)) and one.wrong and _unmoved(p, one) for case in p.ordinary()):
         return None
-    turned = replace(p.implementation, vjp=lambda delta, *args: p.implementation.vjp(*args, delta))
+    vjp: Any = p.implementation.vjp
+    turned = replace(p.row, vjp=lambda delta, *args: vjp(*args, delta))
     q, cases = Probe(p.domain, turned, p.kind, p.dtype, p.until), p.ordinary()
     if any(map(p.right, cases)) or not all(map(q.right, cases)):
         return None

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import Operation
-
 from ..cases.domain import Domain
 from ..cases.inputs import Array, Case, sizes_of
 from ..cases.plan import into_the_domain, ordinary_case, unequal_sizes
+from ..laws.points import Implementation
 
 ORDINARY = 6  # cases
 PREFIX = {"forward": "", "vjp": "d", "jacobian": "J_"}
@@ -45,7 +44,7 @@ class Probe:
     def __init__(
         self,
         domain: Domain,
-        implementation: Operation,
+        implementation: Implementation,
         kind: str,
         dtype: np.dtype[Any],
         until: float,
@@ -88,11 +87,12 @@ class Probe:
             raise OutOfTime
         try:
             with np.errstate(all="ignore"):
+                f = getattr(self.implementation, self.kind)
                 if self.kind == "forward":
-                    return [self.implementation.forward(*args)]
+                    return [f(*args)]
                 if self.kind == "vjp":
-                    return list(self.implementation.vjp(delta, *args))
-                return [None if J is None else _contracted(delta, J) for J in self.implementation.jacobian(*args)]
+                    return list(f(delta, *args))
+                return [None if J is None else _contracted(delta, J) for J in f(*args)]
         except Exception as error:
             raise Raised from error
 
@@ -157,7 +157,7 @@ class Probe:
         return seen is not None and not seen.wrong
 
     def explained(
-        self, candidate: Callable[[Case], Sequence[Array]], seen: Sequence["Seen"], *, clearly: bool = True
+        self, candidate: Callable[..., Sequence[Array]], seen: Sequence["Seen"], *, clearly: bool = True
     ) -> bool:
         """Whether what is wrong is, to rounding, what a candidate says; `clearly`: that is far from right."""
         clear, wrong = set(), wrong_in(seen)

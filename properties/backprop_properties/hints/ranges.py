@@ -182,7 +182,8 @@ def kink(p: Probe, breaks: Callable[[Case], bool]) -> Found | None:
     if not p.row.kinked:
         return None
     tiny = float(ml_dtypes.finfo(p.dtype).smallest_normal) * 4
-    at, near = [], []
+    at: list[Case] = []
+    near: list[Case] = []
     for case in p.ordinary():
         for bias, cases in ((0.0, at), (tiny, near), (-tiny, near)):
             cases.append(p.at(case, **_bent(p, case, bias)))
@@ -213,4 +214,5 @@ def batch_mean(p: Probe) -> Found | None:
         seen = p.see(replace(cases[0], args=tuple(arrays), delta=np.stack([c.delta for c in cases])))
         if not seen or not p.explained(lambda batch, count=count: [t / count for t in p.truth(batch)], [seen]):
             return None
-    return "batch-mean", f"in a batch, {p.are(seen.wrong)} divided by the number of examples: they are those of a sum"
+        wrong = seen.wrong
+    return "batch-mean", f"in a batch, {p.are(wrong)} divided by the number of examples: they are those of a sum"

@@ -90,7 +90,7 @@ def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> 
     wrong = p.apart(now, got, p.truth(now))
     names = [*p.row.arguments, *["delta"] * (p.kind == "vjp")]
     for some in _some_of(names, p.row.parameters) if wrong else ():
-        truth = p.truth(replace(now, **_taken(p, now, other, some)))
+        truth = p.truth(_taken(p, now, other, some))
         size = max(p.size(other, t) for t in truth)
         if all(_same(p, now, got[i], truth[i], size) for i in wrong):
             return "stale", (
@@ -111,10 +111,10 @@ def _some_of(names: Sequence[str], parameters: tuple[str, ...]) -> Iterator[tupl
     yield from dict.fromkeys(some for some in (*tried, *rest) if some)
 
 
-def _taken(p: Probe, now: Case, other: Case, some: Sequence[str]) -> dict[str, object]:
+def _taken(p: Probe, now: Case, other: Case, some: Sequence[str]) -> Case:
     pairs = zip(p.row.arguments, now.args, other.args, strict=True)
     args = tuple(b if name in some else a for name, a, b in pairs)
-    return {"args": args, "delta": other.delta if "delta" in some else now.delta}
+    return replace(now, args=args, delta=other.delta if "delta" in some else now.delta)
 
 
 def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:

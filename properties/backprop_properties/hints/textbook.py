@@ -69,7 +69,8 @@ def network(
 
     def wrong(delta: Array, *args: Array) -> tuple[Array, ...]:
         *parameters, x, y = args
-        z, h, gradients = [], [x], []
+        z, h = [], [x]
+        gradients: list[Array] = []
         for g, W, b in zip(hs, parameters[::2], parameters[1::2], strict=True):
             z.append(h[-1] @ W.T + b)
             h.append(g.h(z[-1]))

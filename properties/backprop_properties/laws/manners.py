@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from backprop_oracle.autodiff import Answer
+from backprop_oracle.rounding import Answer
 
 from ..cases.inputs import LAYOUTS
 from .claims import Array, Close, Holds
@@ -18,10 +18,11 @@ LOOKED_AT = 1000  # entries; of two changes, an array with fewer gets one
 
 def _calls(p: Point) -> Iterator[tuple[str, Callable[..., list[Array]], tuple[Array, ...]]]:
     """What there is to call, as functions that return a list of arrays, with their arguments."""
-    if p.forward:
-        yield "forward", lambda *args: [p.forward(*args)], p.args
-    if p.vjp:
-        yield "vjp", lambda *args: [d for d in p.vjp(*args) if d is not None], (p.delta, *p.args)
+    forward, vjp = p.forward, p.vjp
+    if forward:
+        yield "forward", lambda *args: [forward(*args)], p.args
+    if vjp:
+        yield "vjp", lambda *args: [d for d in vjp(*args) if d is not None], (p.delta, *p.args)
 
 
 def one_cotangent_for_each_argument(p: Point) -> Claims:

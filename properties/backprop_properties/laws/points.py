@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import ml_dtypes
 import numpy as np
@@ -12,9 +12,9 @@ from backprop_reference import Operation
 
 from ..cases.domain import PROMISES
 from ..cases.inputs import Case
-from .claims import Array, Close, Holds
+from .claims import Array, Certified, Close, Holds
 
-Claims = Iterator[Close | Holds]
+Claims = Iterator[Close | Certified | Holds]
 LARGEST_JACOBIAN = 5_000  # entries; above it the laws of dense Jacobians have nothing to say
 
 
@@ -24,6 +24,17 @@ NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vj
     "jacobian_equals_jacrev": "jacobian",
     "vjp_is_delta_times_jacobian": "jacobian",
 }
+
+
+class Implementation(Protocol):
+    """What is judged: the functions of an operation, as an `Operation` has them; each may be missing (None)."""
+
+    @property
+    def forward(self) -> Callable[..., Any] | None: ...
+    @property
+    def jacobian(self) -> Callable[..., Any] | None: ...
+    @property
+    def vjp(self) -> Callable[..., Any] | None: ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ def _either_slope(operation: Operation, promises: Collection[str]) -> bool:
     return operation.kinked and "kinks" not in promises
 
 
-def point(operation: Operation, implementation: Operation, case: Case) -> Point:
+def point(operation: Operation, implementation: Implementation, case: Case) -> Point:
     """`implementation` of `operation` at `case`, with all that JAX says there."""
     entries = case.delta.size * max((a.size for a in case.args), default=0)
     said = answers(
@@ -85,7 +96,7 @@ def point(operation: Operation, implementation: Operation, case: Case) -> Point:
 
 def careful_point(
     operation: Operation,
-    implementation: Operation,
+    implementation: Implementation,
     case: Case,
     promises: Collection[str],
     numbers: Collection[str] = (),

@@ -119,7 +119,7 @@ def zero_cotangent_gives_zeros(p: Point) -> Claims:
 
 def vjp_is_the_transpose_of_jvp(p: Point) -> Claims:
     """`⟨δ, jvp(t)⟩ = ⟨vjp(δ), t⟩`, with `jax.jvp`."""
-    if p.vjp and p.said.jvp:
+    if p.vjp and (jvp := p.said.jvp):
         cotangents = p.vjp(p.delta, *p.args)
         if any(d is None for d in cotangents):
             return
@@ -127,10 +127,10 @@ def vjp_is_the_transpose_of_jvp(p: Point) -> Claims:
         t = [tangent.astype(np.float64) for tangent in p.case.tangents]
         with np.errstate(invalid="ignore", over="ignore"):
             left, right = (
-                delta * said.jvp.value,
+                delta * jvp.value,
                 [np.asarray(d, np.float64) * t_i for d, t_i in zip(cotangents, t, strict=True)],
             )
-            off = np.sum(np.abs(delta) * said.jvp.bound)
+            off = np.sum(np.abs(delta) * jvp.bound)
             off += sum(np.sum(answer.bound * np.abs(t_i)) for answer, t_i in zip(said.vjp, t, strict=True))
             size = np.sum(np.abs(left)) + sum(np.sum(np.abs(term)) for term in right)
             rounding = np.finfo(np.float64).eps * sum(term.size + 2 for term in (left, *right)) * size
@@ -158,7 +158,8 @@ def factors_equal_jax_and_multiply_to_the_jacobian(p: Point) -> Claims:
     jacobians = p.jacobian(*p.args)
     with np.errstate(all="ignore"):
         for argument, paths in derived(*p.args).items():
-            total, bound = 0.0, 0.0
+            total: Any = 0.0  # an array after the first path
+            bound: Any = 0.0
             for path in paths:
                 sizes, errors = [], []
                 for factor in path:

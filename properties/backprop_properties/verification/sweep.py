@@ -8,7 +8,7 @@ its batch and tried by the laws themselves.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,15 +21,12 @@ from backprop_reference import OPERATIONS, Operation
 from ..cases.block import BLOCKS, Block, draw_block, draw_sizes, rows_of
 from ..cases.inputs import Case
 from ..laws.claims import Close, Violation
-from ..laws.points import LARGEST_JACOBIAN, added_up
+from ..laws.points import LARGEST_JACOBIAN, Claims, Implementation, added_up
 from ..laws.table import LAWS, point
 from .findings import BATCH, Failure, Outcome, Tally, failure_at
 from .trial import FLOATS, violations
 
 JACOBIANS = 8  # of a block, for the first of each dtype
-
-Claims = Iterator[Close]
-
 
 # ── The laws, of a block ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -38,7 +35,7 @@ Claims = Iterator[Close]
 class Sweep:
     """An implementation at a block, and what JAX's program says there."""
 
-    implementation: Operation
+    implementation: Implementation
     case: Block
     said: Answers
     jacobians: int = 0
@@ -55,7 +52,7 @@ class Sweep:
         return len(self.case.starts) if self.summed(what) else len(self.case.delta)
 
 
-def sweep(implementation: Operation, block: Block, jacobians: int = 0) -> Sweep:
+def sweep(implementation: Implementation, block: Block, jacobians: int = 0) -> Sweep:
     """An implementation of the block's operation at the block; of the first `jacobians` rows also the Jacobians."""
     said = evaluated(block.operation.name, block.delta, block.by_row, dtype=block.dtype, batched=True)
     return Sweep(implementation, block, said, jacobians)
@@ -98,7 +95,7 @@ def jacobians_of_some(p: Sweep) -> Claims:
                 yield Close(f"J_{name}", np.array(dense), *answer)
 
 
-SWEPT: Mapping[str, Callable[[Any], Any]] = {  # by the law that each is, of many cases at once
+SWEPT: Mapping[str, Callable[[Sweep], Claims]] = {  # by the law that each is, of many cases at once
     "forward_equals_jax": forward_of_all,
     "vjp_equals_jax_vjp": vjp_of_all,
     "jacobian_equals_jacrev": jacobians_of_some,
@@ -107,7 +104,7 @@ SWEPT: Mapping[str, Callable[[Any], Any]] = {  # by the law that each is, of man
 
 def try_sweep(
     operation: Operation,
-    implementation: Operation | None = None,
+    implementation: Implementation | None = None,
     *,
     examples: int,
     seed: int = 0,
@@ -156,7 +153,7 @@ def _taken_out(p: Sweep, law: str, violation: Violation) -> Failure:
     else:
         suspects = np.array([violation.index[0]])
     for k in suspects:
-        case = block.row(k)
+        case = block.row(int(k))
         laws = {name: LAWS[name] for name in (law, "batch_equals_the_loop")}
         for name, _, found in violations(laws, point(operation, p.implementation, case)):
             if isinstance(found, Violation):
@@ -178,13 +175,13 @@ def _narrowed(p: Sweep, law: str, block: Block) -> Block:
     return block
 
 
-def _violation(implementation: Operation, law: str, block: Block) -> Violation | None:
+def _violation(implementation: Implementation, law: str, block: Block) -> Violation | None:
     """What a law has to say against an implementation at a block."""
     at = sweep(implementation, block, min(JACOBIANS, len(block.delta)))
     return next((found for _, _, found in violations({law: SWEPT[law]}, at) if isinstance(found, Violation)), None)
 
 
-def replay_batch(operation: str, delta: Any, *args: Any, implementation: Operation | None = None) -> None:
+def replay_batch(operation: str, delta: Any, *args: Any, implementation: Implementation | None = None) -> None:
     """The value, the vjp and Jacobians of a batch, against JAX's of its rows: raises the `Violation`, or returns.
 
     >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])

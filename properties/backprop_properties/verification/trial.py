@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from hypothesis import Phase
@@ -11,21 +11,31 @@ from hypothesis import Phase
 from backprop_oracle.autodiff import evaluated
 from backprop_reference import OPERATIONS, Operation
 
+from ..cases.block import Block
 from ..cases.hypothesis_shrink import run, smallest
 from ..cases.inputs import Case, Sizes, cases, into_domain, shape_pool, sizes_of
 from ..cases.regimes import regime_case, regimes_of
 from ..laws.chain_rule import CHAIN_LAWS
 from ..laws.claims import Measure, Violation, judge
-from ..laws.points import LARGEST_JACOBIAN
+from ..laws.points import LARGEST_JACOBIAN, Implementation
 from ..laws.table import Claims, Point, point
 from .findings import BATCH, EVERY_LAW, Failure, Outcome, Tally, failure_at
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
-Laws = Mapping[str, Callable[[Point], Claims]]
+
+class At(Protocol):
+    """Where laws are tried: a `Point`, or a `Sweep` over many cases."""
+
+    @property
+    def case(self) -> Case | Block: ...
 
 
-def violations(laws: Laws, p: Point) -> Iterator[tuple[str, str, Violation | Measure]]:
+Place = TypeVar("Place", bound=At)
+Laws = Mapping[str, Callable[[Place], Claims]]
+
+
+def violations(laws: Laws[Place], p: Place) -> Iterator[tuple[str, str, Violation | Measure]]:
     """Every claim of every law at a point: the law, the quantity, and its measure or its violation.
 
     A law stops at its first violation; whatever the implementation raises is one.
@@ -45,12 +55,12 @@ def violations(laws: Laws, p: Point) -> Iterator[tuple[str, str, Violation | Mea
 
 def try_operation(
     operation: Operation,
-    implementation: Operation | None = None,
+    implementation: Implementation | None = None,
     *,
     examples: int = 30,
     seed: int = 0,
     dtypes: Sequence[np.dtype[Any]] = FLOATS,
-    laws: Laws = EVERY_LAW,
+    laws: Laws[Point] = EVERY_LAW,
     pool: list[Sizes] | None = None,
     domain: Mapping[str, str] | None = None,
     shrink: bool = True,
@@ -104,8 +114,8 @@ def _in_every_regime(
 
 def shrunk(
     failure: Failure,
-    implementation: Operation | None = None,
-    laws: Laws = EVERY_LAW,
+    implementation: Implementation | None = None,
+    laws: Laws[Point] = EVERY_LAW,
     domain: Mapping[str, str] | None = None,
 ) -> Failure:
     """The same failure at the smallest case that Hypothesis finds in the time there is."""
@@ -123,7 +133,7 @@ def shrunk(
     return failure_at(operation, failure.law, found, case) if found else failure
 
 
-def _sketch(operation: Operation, implementation: Operation, case: Case) -> Point:
+def _sketch(operation: Operation, implementation: Implementation, case: Case) -> Point:
     """A point where NumPy runs JAX's programs: there is nothing to compile for a shape that is tried but once."""
     small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
     kinds = ["vjp", "jvp", "grad", *["jacobian"] * small]
@@ -147,7 +157,7 @@ def try_chain_law(name: str, law: Callable[[int], Claims], *, examples: int, see
     return Outcome(name, examples, tallies, list(failed.values()), time.perf_counter() - started)
 
 
-def replay(operation: str, law: str, delta: Any, *args: Any, implementation: Operation | None = None) -> None:
+def replay(operation: str, law: str, delta: Any, *args: Any, implementation: Implementation | None = None) -> None:
     """One law at one case: raises the `Violation`, or returns.
 
     >>> replay("dot", "vjp_equals_jax_vjp", 1.0, np.array([1.0, 2.0]), np.array([3.0, 4.0]))

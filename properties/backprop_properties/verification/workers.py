@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -26,7 +26,7 @@ UNDER_WAY = 256  # tasks that an executor holds at a time, whatever the number o
 
 def done(
     work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int, executor: Executor | None, notes: list[str]
-) -> Iterator[tuple[Task, Result]]:
+) -> Generator[tuple[Task, Result], None, None]:
     """Each task with its result; what happened to workers is told in `notes`.
 
     >>> list(done(abs, [-1, 2], 1, None, []))

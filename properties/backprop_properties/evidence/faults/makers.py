@@ -68,11 +68,12 @@ def first_tile(f: Function, tile: int, only: int | None = None) -> Function:
 
 def element(f: Function, index: tuple[int, ...], factor: float, only: int | None = None) -> Function:
     """One entry of a result multiplied by `factor`, where there is such an entry."""
+    entry: Any = (..., *index)  # of the last axes
 
     def change(r: Array) -> Array:
         r = np.array(r)
         if all(-n <= i < n for i, n in zip(index, r.shape[r.ndim - len(index) :], strict=True)):
-            r[(..., *index)] *= factor
+            r[entry] *= factor
         return r
 
     return changed(f, change, only)
@@ -193,10 +194,10 @@ def bytes_of(args: Any, part: Function) -> Any:
 
 def into_one_buffer(f: Function) -> Function:
     """Results are written where those of the last call stand."""
-    buffers: dict[Any, Any] = {}
+    buffers: dict[Any, tuple[Array, ...]] = {}
 
     def wrong(*args: Array) -> Any:
-        results = f(*args)
+        results: tuple[Array, ...] = f(*args)
         kept = buffers.setdefault(_key(args), results)
         for buffer, result in zip(kept, results, strict=True):
             buffer[...] = result

@@ -98,7 +98,7 @@ NUMERICS = [
     Fault("numerics-sigmoid-past-88", "sigmoid", "clipping", FORWARD, dtypes=F64,
           forward=lambda x: np.where(x < -88, 0.0, sigmoid(np.maximum(x, -88)))),
     Fault("numerics-softplus-threshold-10", "softplus", "clipping", FORWARD,
-          forward=lambda x: np.where(x > 10, x, np.log1p(np.exp(np.minimum(x, 10)))).astype(x.dtype)),
+          forward=lambda x: np.asarray(np.where(x > 10, x, np.log1p(np.exp(np.minimum(x, 10)))), x.dtype)),
     Fault("numerics-softplus-slope-threshold", "softplus", "clipping", VJP,
           vjp=_slope(lambda x: np.where(x > 10, 1, sigmoid(x)).astype(x.dtype))),
     Fault("numerics-tanh-flat-past-4", "tanh", "clipping", VJP,

@@ -1,10 +1,10 @@
 """What a planted fault is, and what a right neighbour: the rows of the tables in this package."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from backprop_reference import OPERATIONS, Operation
+from ...checking.python_files import Implementation
 
 Function = Callable[..., Any]
 
@@ -124,6 +124,6 @@ class Neighbour:
     unpromised: tuple[str, ...] = ()
 
 
-def implementation(row: Fault | Neighbour) -> Operation:
+def implementation(row: Fault | Neighbour) -> Implementation:
     """A row of the tables as an implementation that laws can be tried on."""
-    return replace(OPERATIONS[row.operation], forward=row.forward, jacobian=row.jacobian, vjp=row.vjp)
+    return Implementation(row.forward, row.jacobian, row.vjp)
