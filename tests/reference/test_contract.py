@@ -6,9 +6,11 @@ import subprocess
 import sys
 import tracemalloc
 import types
+import typing
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 import backprop_reference
 from backprop_properties.cases.inputs import LAYOUTS
@@ -114,6 +116,18 @@ def test_the_three_functions_take_the_same_arguments_delta_first(name):
     )
     assert forward == jacobian == [*h, *row.arguments]
     assert vjp == ["delta", *h, *row.arguments]
+
+
+PUBLIC = [name for name in backprop_reference.__all__ if inspect.isfunction(getattr(backprop_reference, name))]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_help_shows_a_signature_of_two_lines_at_most(name):
+    function = getattr(backprop_reference, name)
+    signature, hints = str(inspect.signature(function)), typing.get_type_hints(function)
+    assert len(signature) <= 200
+    assert "Union" not in signature
+    assert ("ArrayLike" in signature) == (ArrayLike in hints.values())
 
 
 def test_the_table_is_in_slide_order_named_by_its_keys_and_read_only():

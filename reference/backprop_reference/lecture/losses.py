@@ -3,6 +3,8 @@
 In formulas `s` is the softmax and `ŷ = s(x)`; `numerics/softmax.py` computes what is of these two.
 """
 
+from __future__ import annotations  # help(affine) shows ArrayLike, not what NumPy takes for one
+
 from math import fsum
 
 import numpy as np

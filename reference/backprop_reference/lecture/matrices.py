@@ -1,5 +1,7 @@
 """Operations with a matrix: matvec, affine, activation. `W` and `b` are parameters: a batch sums their gradients."""
 
+from __future__ import annotations  # help(affine) shows ArrayLike, not what NumPy takes for one
+
 import numpy as np
 from numpy.typing import ArrayLike
 

@@ -1,5 +1,7 @@
 """Networks: the two-layer network, step by step, and back-propagation (algorithm 1) for any depth."""
 
+from __future__ import annotations  # help(affine) shows ArrayLike, not what NumPy takes for one
+
 import re
 from collections.abc import Sequence
 from functools import cache

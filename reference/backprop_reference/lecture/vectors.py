@@ -4,6 +4,8 @@ Each operation is three functions: `u = f(…)`, its Jacobians (one per argument
 which takes the cotangent `delta` = ∂L/∂u first and gives ∂L/∂(argument), one per argument.
 """
 
+from __future__ import annotations  # help(affine) shows ArrayLike, not what NumPy takes for one
+
 import numpy as np
 from numpy.typing import ArrayLike
 
