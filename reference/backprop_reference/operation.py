@@ -27,7 +27,7 @@ class Operation:
     """One operation: `forward(*args)`, `jacobian(*args)` and `vjp(delta, *args)` take arrays only.
 
     `signature` is a NumPy gufunc signature in the slides' letters, one core shape for each of `arguments`. Your own
-    loss for `backpropagation` is an `Operation` of signature `(d),(d)->()`. What a row does not say of itself is:
+    loss for `backpropagation` is an `Operation` of signature `(d),(d)->()`. The facts, and their defaults:
 
     - `base` is the name without brackets, by default the name; `functions` are the scalar functions that it binds;
     - `parameters` are the arguments without batch axes, whose gradients are summed over the batch: none;
@@ -35,8 +35,8 @@ class Operation:
     - `domain` says which numbers an argument takes ("positive", "non-zero", or "target" of a cross-entropy): any;
     - `masks` are the arguments in which `-inf` counts for nothing: none;
     - `layers` are those of an operation that is a chain of layers, from `x` on: none;
-    - `promise` is what its last digits are held to, and with it where they are looked for: what rounding may do to
-      the definition.
+    - `promise` names the bound that its last digits are held to, and where they are looked for: "definition", what
+      rounding may do to the definition.
 
     >>> from backprop_reference import OPERATIONS
     >>> affine = OPERATIONS["affine"]

@@ -18,8 +18,8 @@ class ScalarFunction:
 
     `h` and `derivative` take a float32 or float64 array and return one of the same shape; the result gets the dtype of
     the argument. A number gives a number, integers become float64. `.h` and `.dh` are the two without the checks, for
-    arrays that are float32 or float64 already. What it does not say of itself: it takes all numbers, has no kink,
-    rounds, and is called with whole arrays only.
+    arrays that are float32 or float64 already. Unless stated, it takes all numbers, has no kink, rounds,
+    and is called with whole arrays only.
 
     >>> cube = ScalarFunction("cube", h=lambda x: x**3, derivative=lambda x: 3 * x**2)
     >>> cube
@@ -91,7 +91,7 @@ def scalar_function(h: object, operation: str) -> ScalarFunction:
 
 
 def built_in(name: str, h: Formula, derivative: Formula, **facts: Any) -> ScalarFunction:
-    """One of this package's own: its formulas are given an axis at least, and trusted.
+    """A scalar function of this package: its formulas get arrays of at least one axis, and results are not checked.
 
     They return the argument itself, or a new array of its shape, which may be float64 for float32.
     """
@@ -104,12 +104,12 @@ def value(h: ScalarFunction, x: Array) -> Array:
 
 
 def slope(h: ScalarFunction, x: Array) -> Array:
-    """`h.dh(x)`, as `value`."""
+    """`h.dh(x)`, for such a loop, too."""
     return _entrywise(h, h._derivative, x, ".derivative")
 
 
 def pull_back(delta: Array, h: ScalarFunction, z: Array) -> Array:
-    """`δ ⊙ h′(z)`, as `value`; it takes the place of `z`, which like `delta` is C-contiguous."""
+    """`δ ⊙ h′(z)`, for such a loop, written over `z`; both arrays are C-contiguous."""
     if not h.divisible or z.size <= BLOCK:
         return np.multiply(delta, slope(h, z), out=z)
     deltas, entries = delta.reshape(-1), z.reshape(-1)

@@ -97,9 +97,9 @@ class Signature:
         return [cotangent, *arrays]
 
     def _as_they_are(self, cores: list[Core], values: tuple[Any, ...]) -> list[Array]:
-        """`values`, if they are C-contiguous arrays of one float dtype that fit, as in most calls; else nothing.
+        """The quick path of most calls: `values`, if they are C-contiguous, of one float dtype and fit; else `[]`.
 
-        A quick yes: what it does not know goes to `_checked`, which converts or explains.
+        Then `_checked` converts the values, or raises an error that explains.
         """
         dtype = values[0].dtype if values and type(values[0]) is np.ndarray else None
         if (dtype is not _DOUBLE and dtype is not _SINGLE) or len(values) != len(cores):

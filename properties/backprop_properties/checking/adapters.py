@@ -2,7 +2,7 @@
 
     check("softmax_cross_entropy", **from_torch(F.cross_entropy))
 
-No Jacobians are made: by these libraries they are the vjp row by row, which is judged itself.
+There are no Jacobians: these libraries compute them row by row from the vjp, which is judged itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,9 +52,9 @@ def from_torch(function: Any) -> dict[str, Function]:
 def from_jax(function: Any, argnums: int | Sequence[int] | None = None) -> dict[str, Function]:
     """The forward and the vjp of a function of JAX arrays, by `jax.vjp`; custom rules are used.
 
-    Where JAX has nothing to say of an argument it says 0: `argnums` names those whose gradients are meant, as in
-    `jax.grad`; the others are not given. The function is compiled, quickly and for every shape, or if it needs the
-    values of its arguments, it is not. It runs with JAX's usual promotion of dtypes and ranks and with 64-bit numbers.
+    JAX has a gradient for every argument, 0 for one that plays no part: `argnums` names those that are meant, as in
+    `jax.grad`; for the others the vjp returns None. The function is compiled once a shape, unless it needs the values
+    of its arguments. It runs with JAX's usual promotion of dtypes and ranks and with 64-bit numbers.
 
     >>> import jax
     >>> parts = from_jax(lambda x, y: -(y * jax.nn.log_softmax(x)).sum(), argnums=0)
@@ -118,7 +118,7 @@ def tensor(a: Any) -> Any:
 
 
 def array(t: Any) -> Array:
-    """The other way: an array of a tensor's memory, or of a copy if that is not in the computer's own."""
+    """An array of a tensor's numbers: of the same memory, or a copy of what lies on another device."""
     torch = _library("torch", "array")
     t = t.detach().cpu()
     return t.view(torch.int16).numpy().view(ml_dtypes.bfloat16) if t.dtype == torch.bfloat16 else t.numpy()
@@ -156,6 +156,6 @@ def _one(result: Any, kind: type) -> Any:
 
 
 def _picked(cotangents: Sequence[Any], argnums: int | Sequence[int] | None) -> tuple[Array | None, ...]:
-    """Those that are asked for, as arrays."""
+    """The cotangents of the arguments `argnums` as arrays, None for the others."""
     asked = range(len(cotangents)) if argnums is None else np.atleast_1d(argnums) % len(cotangents)
     return tuple(np.asarray(d) if i in asked else None for i, d in enumerate(cotangents))

@@ -1,4 +1,4 @@
-"""Long vectors are tried as long as they can be afforded."""
+"""Time and memory of the cases so far, from which `affordable` says whether a longer vector is tried."""
 
 import time
 import tracemalloc
@@ -10,7 +10,7 @@ MOST_SECONDS, MOST_BYTES = 4.0, 1 << 30  # that one long case may take
 
 
 class Cost:
-    """Takes down the least seconds (of the processor, whatever else runs on it) and the most bytes at a size."""
+    """Around a case: keeps the least processor time and the most memory in bytes of the cases of its size."""
 
     def __init__(self, costs: dict[int, tuple[float, int]], size: int, *, measure: bool) -> None:
         self.costs, self.size, self.measure = costs, size, measure and not tracemalloc.is_tracing()
@@ -29,15 +29,15 @@ class Cost:
 
 
 def near(size: int, sizes: Iterable[int]) -> bool:
-    """Whether one of some sizes is within a tenth: measuring costs time itself."""
+    """Whether `sizes` has one within a tenth of `size`, so that another measurement is not worth its time."""
     return any(9 * n < 10 * size and 9 * size < 10 * n for n in sizes)
 
 
 def affordable(costs: Mapping[int, tuple[float, int]], size: int) -> bool:
-    """Whether a case of this size would fit and end soon.
+    """Whether a case of this size would fit into memory and end soon.
 
-    Memory is taken to grow as between the last two sizes, or squared; time likewise, or in proportion: it is not so
-    steady that its growth could be read off two cases.
+    Memory is taken to grow with the power of the size that two known sizes show, time with the same power, since two
+    times are too noisy to show one. If there are no two sizes: memory with the square, time in proportion.
     """
     known = sorted(n for n in costs if n < size)
     if size in costs or not known:

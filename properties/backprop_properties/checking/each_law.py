@@ -1,4 +1,4 @@
-"""A check as tests of pytest: one test id a law."""
+"""A check as a parametrised test of pytest, with one test id for each law."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +37,7 @@ def each_law(operation: str, **how: Any) -> Any:
 
 
 def _laws(operation: str, **how: Any) -> list[str]:
-    """The laws that have something to say of such functions: those by which the reference's own would be judged."""
+    """The laws that compare something when the reference's own functions stand in for those that are given."""
     row = operation_named(operation)
     standing_in = {kind: _rounded(getattr(row, kind)) for kind in SUFFIXES if how.get(kind) is not None}
     few = min(how.get("max_examples", PREVIEW), PREVIEW * len(dtype_names(how.get("dtypes", "float64"))))
@@ -46,7 +46,7 @@ def _laws(operation: str, **how: Any) -> list[str]:
 
 
 def _rounded(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of the reference in whatever dtype its arguments have."""
+    """A function of the reference, computed in float64, with arrays of the arguments' dtype as results."""
 
     def array(result: Any, dtype: Any) -> Any:
         return np.asarray(result.todense() if hasattr(result, "todense") else result, dtype)

@@ -1,4 +1,4 @@
-"""Somebody's functions, called so that what they return becomes arrays, or one clear line of what is wrong with it."""
+"""Calls of somebody's functions: what they return becomes arrays, or an `Unusable` with one clear line."""
 
 import inspect
 import re
@@ -24,9 +24,9 @@ class Unusable(Exception):
 def guarded(
     operation: Operation, forward: Function | None, vjp: Function | None, jacobian: Function | None
 ) -> Implementation:
-    """The functions as an implementation of the operation whose results are arrays, one per argument where that is due.
+    """The functions, wrapped so that the forward returns an array, vjp and jacobian a tuple with one for each argument.
 
-    Arguments that are left out (None) stay None.
+    A function that is None stays None, and so does a result for an argument that is None.
     """
     names = operation.arguments
 
@@ -76,7 +76,7 @@ def _called(f: Function | None, what: str, args: Sequence[Any]) -> Any:
 
 
 def said(error: BaseException) -> str:
-    """An exception in one line, whatever its text does.
+    """An exception in one line, even if its own text raises.
 
     >>> said(ValueError("no\\nluck"))
     'ValueError: no luck'
@@ -94,7 +94,7 @@ def printable(text: str) -> str:
 
 
 def _line(error: BaseException, f: Function) -> str:
-    """At which line of the function's file it was raised."""
+    """` (line 3 of mine.py)`: where in the function's file the exception was raised, or nothing."""
     code = getattr(inspect.unwrap(f), "__code__", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != Path(__file__).parent]
     own = [frame for frame in frames if code and frame.filename == code.co_filename]
@@ -137,7 +137,7 @@ def _array(value: Any, what: str, dtype: Any) -> Any:
 
 
 def _is_pythons(value: Any) -> bool:
-    """Whether it is a number of Python, or lists of them."""
+    """Whether a value is a number of Python, or a list (of lists) of them."""
     return all(map(_is_pythons, value)) if isinstance(value, list | tuple) else type(value) in (float, int)
 
 

@@ -22,7 +22,7 @@ RUNNING, DONE = b"1", b"0"  # the first byte of a worker's diary
 
 
 class Task(NamedTuple):
-    """A file, and the operation that is checked in it, with the other arguments of `check`; None: look what it has."""
+    """A file, and the operation that is to be checked in it; with None its functions are only listed."""
 
     path: Path
     operation: str | None
@@ -144,7 +144,7 @@ class Worker:
         return self.process.started.poll() is not None
 
     def ended(self) -> bool:
-        """Whether the process is over; one that hangs, or has had its time, is ended, and says before where it is."""
+        """Whether the process is over; one that hangs or exceeds its time is aborted, with its line in the trace."""
         now = time.time()
         if not self._over() and now >= self.look:
             self.look = now + LOOK
@@ -157,7 +157,7 @@ class Worker:
         return self._over()
 
     def _step(self) -> float:
-        """When what the process does now has begun: a call, or the import of the file."""
+        """When the current call, or the import of the file, began."""
         call, running = self._last_call()
         return self.started if call is None else call.started if running else time.time()
 
@@ -207,14 +207,14 @@ class Worker:
         return f"the process was killed by {signal.Signals(-code).name} ({signal.strsignal(-code)})"
 
     def _last_call(self) -> tuple[Call | None, bool]:
-        """The call that was written down last, and whether it goes on; one that is half written is not there yet."""
+        """The last call in the diary, and whether it still runs; a call that is half written does not count yet."""
         with suppress(Exception):
             text = (self.folder / "call").read_bytes()
             self.last = pickle.loads(text[1:]), text[:1] == RUNNING
         return self.last
 
     def _line(self) -> str:
-        """At which line of the file it ended, as the interpreter's fault handler has put it down."""
+        """`, at line 3 of mine.py`, from the trace of Python's fault handler, or nothing."""
         trace = self.folder / "trace"
         lines = re.findall(r'File "(.*)", line (\d+)', trace.read_text() if trace.exists() else "")
         own = [line for name, line in lines if name == str(self.task.path)]

@@ -1,4 +1,4 @@
-"""What a call of `check` may ask for, and what is said of one that asks for something else."""
+"""The values that the arguments of `check` may have, and a one-line error for any other."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ LEVELS: Mapping[str, str] = {
 
 
 def dtype_names(dtypes: Any) -> tuple[str, ...]:
-    """The names of dtypes that are given by name, as NumPy's types, or as its dtypes; of one or of several.
+    """The names of one or several dtypes, which may be names, NumPy's types or its dtypes.
 
     >>> dtype_names("float32"), dtype_names([np.float64, "float", np.dtype(np.float16)])
     (('float32',), ('float64', 'float64', 'float16'))

@@ -63,7 +63,7 @@ def implementations(path: Path) -> Mapping[str, Implementation]:
 
 
 def found_in(names: Mapping[str, Any]) -> Mapping[str, Implementation]:
-    """The implementations among names.
+    """The implementations among a module's names, by operation.
 
     >>> list(found_in({"softmax_vjp": len, "activation_tanh": len, "re": re, "softmax": 3}))
     ['activation[tanh]', 'softmax']
@@ -89,7 +89,7 @@ def import_of(path: Path, names: Iterable[str]) -> str:
 def module_of(path: Path) -> ModuleType:
     """A Python file, run as `python FILE.py` would: it may import what lies beside it.
 
-    Whatever it raises comes as it is, but for `SystemExit`, which is a RuntimeError here.
+    What the file raises is passed on; a `SystemExit` becomes a RuntimeError.
     """
     spec = importlib.util.spec_from_file_location(f"implementation_{path.stem}", path)
     if spec is None or spec.loader is None:

@@ -135,7 +135,7 @@ class Checked:
     failed: bool = False
 
     def after(self, found: Measure | Violation) -> "Checked":
-        """The same with one case more."""
+        """This, with one more case counted."""
         if isinstance(found, Violation):
             return replace(self, cases=self.cases + 1, entries=self.entries + 1, failed=True)
         worst, entries = max(self.worst, found.share), self.entries + found.entries
@@ -205,7 +205,7 @@ class Report:
         return "\n".join([*lines, "", *notes])
 
     def _grouped(self) -> list[list[Failure]]:
-        """Failures with the same message, but for its numbers if it has no entry that is wrong, in order."""
+        """Failures grouped by message, in order; messages that name no wrong entry may differ in their numbers."""
         groups: dict[str, list[Failure]] = {}
         for f in self.failures:
             key = f.message if f.actual is not None else re.sub(r"\d+", "#", f.message)
@@ -214,7 +214,7 @@ class Report:
 
 
 def no_return(operation: str, options: Mapping[str, Any], message: str, call: Any, path: Path) -> Report:
-    """The report of a check that a call ended: it crashed, exited, hung (`call`: which, and with what)."""
+    """The report of a check that ended with a `call` which crashed, exited or hung."""
     names = OPERATIONS[operation].arguments
     args = call.args[-len(names) :]
     delta = call.args[0] if call.kind == "vjp" else np.zeros((), args[0].dtype)
@@ -245,7 +245,7 @@ class CheckFailed(AssertionError):
 
 
 def assignments(name: str, a: Array) -> list[str]:
-    """Code that makes an array, to the bit: its entries, or a long one as the few that differ, or as its bytes.
+    """Lines of Python that make an array to the bit: of all entries, of the few that differ from the rest, or of bytes.
 
     >>> assignments("x", np.array([0.1, np.inf], np.float32))
     ['x = np.array([0.10000000149011612, np.inf], np.float32)']

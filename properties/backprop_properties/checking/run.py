@@ -1,4 +1,4 @@
-"""A run of `backprop check`: what is found in files, what is to be checked of it, and what came out."""
+"""A run of `backprop check`: it looks what functions are in some files, checks them, and collects the reports."""
 
 import difflib
 import os
@@ -19,7 +19,7 @@ RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 @dataclass
 class Run:
-    """What came out: the reports by file and operation, in order, and what there is to say of the rest."""
+    """The reports by file and operation, and lines on what could not be, or was not, checked."""
 
     tasks: list[Task] = field(default_factory=list)
     reports: dict[tuple[Path, str | None], Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def run(
     on_report: Callable[[Task, Any], None] = lambda task, report: None,
     on_wait: Callable[[Sequence[Worker]], None] = lambda workers: None,
 ) -> Run:
-    """Checks what is found in the files, or the operations among it that are named; Ctrl-C ends it with what there is.
+    """Checks the operations that the files implement, or those that are named; after Ctrl-C: with the reports so far.
 
     Raises ValueError, in one line, for names and domains that cannot be understood.
     """
@@ -111,7 +111,7 @@ def _borrowed(found: Found, operation: str) -> bool:
 
 
 def _passed_over(found: Found, wanted: Sequence[str]) -> Iterable[str]:
-    """Functions that somebody may have wanted to be checked, and are not."""
+    """A line on each function that is not checked although its name, or nearly its name, is an operation's."""
     for operation in found.functions if not wanted else ():
         if _borrowed(found, operation):
             name = python_name(operation)
@@ -141,7 +141,7 @@ def _near_misses(found: Found, operations: Sequence[str]) -> Iterable[tuple[str,
 
 
 def _nothing_in(path: Path, found: Found, wanted: Sequence[str]) -> str:
-    """That there is nothing to check, what was looked for, and what comes nearest."""
+    """The line on a file with nothing to check: what was looked for, and which names come near."""
     names = [python_name(operation) + suffix for operation in wanted or ["softmax"] for suffix in SUFFIXES.values()]
     looked_for = ", ".join(names[:6]) + (", …" if len(names) > 6 or not wanted else "")
     candidates = names if wanted else [python_name(op) + suffix for op in OPERATIONS for suffix in SUFFIXES.values()]
@@ -151,7 +151,7 @@ def _nothing_in(path: Path, found: Found, wanted: Sequence[str]) -> str:
 
 
 def _with_domains(tasks: list[Task], domain: Mapping[str, Any]) -> list[Task]:
-    """Each task with what the domain says of its operation; what it says of none is an error."""
+    """Each task with the part of the domain that its operation has; ValueError for a key that no operation has."""
     if not domain:
         return tasks
     from ..cases.domain import domain_of, fitting

@@ -82,7 +82,7 @@ def listed(path: Path) -> Found:
 
 
 def _written(function: Any) -> bool:
-    """Whether somebody wrote a function, here or in a file that this one imports: NumPy's exp is nobody's own."""
+    """Whether a function is the user's, in this file or one that it imports, and not a library's as NumPy's exp."""
     library = str(getattr(function, "__module__", None)).partition(".")[0] in LIBRARIES
     return hasattr(inspect.unwrap(function), "__code__") and not library
 
@@ -109,7 +109,7 @@ def checked(task: Task, operation: str, diary: Path) -> Any:
 
 
 def _watched(function: Callable[..., Any], kind: str, name: str, diary: BinaryIO) -> Callable[..., Any]:
-    """The function, which writes down each call before it is made, and that it is over."""
+    """The function, wrapped so that the diary has each call before it is made, and that it has returned."""
     number = 0
 
     def write(text: bytes) -> None:
@@ -148,9 +148,9 @@ def _line(error: BaseException, path: Path) -> str:
 
 
 def limit_memory(megabytes: int | None) -> bool:
-    """Lets this process ask for so much more memory than it has; False where a system has no such limit.
+    """Limits what this process may allocate from now on; False where a system has no such limit.
 
-    Counted is what a process may write to, and not address space, of which a driver may reserve any amount.
+    Memory that can be written to counts, and not address space, of which a driver may reserve any amount.
     """
     if megabytes is None or not sys.platform.startswith("linux"):
         return False

@@ -1,1 +1,1 @@
-"""How well all that is known: planted faults, other libraries, accuracy."""
+"""Evidence for the laws and for `check`: planted faults, other libraries, accuracy."""

@@ -1,7 +1,7 @@
 """Checks by finite differences, as other libraries have them, on the functions of a planted fault.
 
-Each is used as its documentation has it, in float64: `torch.autograd.gradcheck`, `jax.test_util.check_grads` and
-autograd's `check_grads`, these in reverse mode to the first order. What cannot run is not there.
+Each is used as documented, in float64: `torch.autograd.gradcheck`, `jax.test_util.check_grads` and
+autograd's `check_grads`, these in reverse mode to the first order. A library that is not installed has no row.
 """
 
 import warnings
@@ -76,7 +76,7 @@ RIVALS: Mapping[str, tuple[str, Function]] = {
 
 
 def installed() -> tuple[str, ...]:
-    """Those whose libraries are there.
+    """The rivals whose libraries are installed.
 
     >>> "JAX's check_grads" in installed()
     True

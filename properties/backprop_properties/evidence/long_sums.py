@@ -1,9 +1,9 @@
-"""Sums that are hard: there one rounding after the other goes the same way.
+"""Sums whose roundings all go the same way, by the reference, JAX and PyTorch.
 
     sums = measure(); print_sums(sums, Console()); markdown(sums)
 
 The terms are equal, or made for it: a 1, and then many of half an ULP of 1 and a little more, each of which takes a
-chain half an ULP too far. What is true needs no oracle: it is a fraction. The reference adds in pairs or in short
+chain half an ULP too far. The true sum is an exact fraction. The reference adds in pairs or in short
 blocks, but for products of matrices that are both more than 32 wide: BLAS alone adds there, in chains of some hundred
 terms. Terms made for it find the chains in the short blocks too: those of 32 terms, of `δ W` and of products.
 """
@@ -34,7 +34,7 @@ TERMS = (
 
 
 class Sum(NamedTuple):
-    """One way to add `n` terms: the operation whose it is, the shapes of its factors, and what anyone writes for it."""
+    """A sum of `n` terms in an operation: the shapes of its factors, the reference's function, the usual formula."""
 
     operation: str
     n: int

@@ -118,9 +118,9 @@ def _outcomes(names: Sequence[str], rivals: Sequence[str], jobs: int, notes: lis
 
 @dataclass(frozen=True)
 class Count:
-    """Of some faults: how many there are, are rejected by `check`, and by each rival on one input and on many.
+    """How many faults there are, how many `check` rejects, and how many each rival rejects on one input and on many.
 
-    `seen` are those that rivals can be asked about.
+    `seen` of them are such that rivals can see them.
     """
 
     faults: int
@@ -148,7 +148,7 @@ def counts(outcomes: Sequence[Outcome], key: str) -> dict[str, Count]:
 
 
 def hints(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Of the faults with a cause that has a name: hints that name it, that there are none, and that name another."""
+    """Of the faults with a named cause: how many hints name it, how many there are none for, how many name another."""
     named = [o for o in outcomes if o.kind and o.cause != "none"]
     right, none = sum(o.hint == o.cause for o in named), sum(not o.hint for o in named)
     return {"right": right, "none": none, "wrong": len(named) - right - none}

@@ -79,7 +79,7 @@ def _made(operation: Operation, recipe: Recipe, k: int, dtype: np.dtype[Any], dr
 
 
 def _flags(operation: Operation, recipe: Recipe, sizes: Mapping[str, int]) -> tuple[str, ...]:
-    """The recipe's own, and what the shapes add."""
+    """The recipe's flags, and those that the shapes add."""
     flags = list(recipe.flags)
     if recipe.fill is draws.ordinary and not recipe.by_name:
         flags.append("FullPrecision")
@@ -100,7 +100,7 @@ def _into_domain(operation: Operation, a: Array) -> Array:
 
 
 def _small(letters: Sequence[str], k: int) -> dict[str, int]:
-    """Small, all different, and others from case to case."""
+    """Small sizes, all different, and others for another `k`."""
     offered = [(2, 3, 1, 4), (3, 2, 4, 1), (1, 3, 2, 4), (4, 2, 3, 1)][k % 4]
     if len(letters) == 1:
         return {letters[0]: (3, 4, 2, 5)[k % 4]}
@@ -108,13 +108,13 @@ def _small(letters: Sequence[str], k: int) -> dict[str, int]:
 
 
 def _tail(letters: Sequence[str], k: int) -> dict[str, int]:
-    """One size is a full tile and one; the k-th letter's."""
+    """Small sizes, but for the `k`-th letter's: one more than a full tile."""
     full = (256, 16, 32) if len(letters) == 1 else (64,) * 3 if len(letters) == 2 else (32,) * 3
     return dict.fromkeys(letters, 1 if len(letters) > 2 else 2) | {letters[k % len(letters)]: full[k % 3] + 1}
 
 
 def _sizes(operation: Operation, kind: str, k: int) -> dict[str, int]:
-    """By a kind's name; that of a letter is small sizes, and 0 for the letter."""
+    """The sizes of a kind, by its name: a letter stands for small sizes and 0 for that letter."""
     letters = operation.letters
     return SIZES[kind](letters, k) if kind in SIZES else _small(letters, k) | {kind: 0}
 

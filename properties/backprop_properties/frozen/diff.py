@@ -83,7 +83,7 @@ def _of_cases(old: Vector, new: Vector) -> Iterator[str]:
 
 
 def quantities(case: Vector) -> dict[str, Expected]:
-    """All that is asked of a case: `u`, `dx`, `J_x` and so on."""
+    """The results that a case has, by name: `u`, `dx`, `J_x` and so on."""
     value = {"u": case.value} if case.value else {}
     gradients = {f"d{name}": quantity for name, quantity in case.gradients.items()}
     return value | gradients | {f"J_{name}": quantity for name, quantity in case.jacobians.items()}

@@ -1,4 +1,4 @@
-"""Reading a set of vectors as what it is, data from somewhere: size, nesting and sums are looked at before content.
+"""Reading a set of vectors without trusting it: sizes, nesting and checksums are looked at before content.
 
 A set is a folder: `manifest.json` with the SHA-256 sum of every other file, `schema.json`, and one file for each
 operation. Whatever does not fit is a `VectorError` that says which file and why; nothing in a file is ever evaluated.
@@ -119,7 +119,7 @@ def read_manifest(folder: Path) -> Document:
 
 
 def read_operation(folder: Path, manifest: Document, operation: str) -> Document:
-    """An operation's file: there, of its sum, and JSON."""
+    """An operation's document, once its file has the manifest's checksum."""
     name = file_name(operation)
     if name not in manifest["files"]:
         raise VectorError(f"{MANIFEST}: names no file for {operation}")

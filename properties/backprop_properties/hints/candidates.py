@@ -1,6 +1,6 @@
-"""Wrong vjps that people write, by cause: an implementation whose wrong results are those of one of them has its cause.
+"""Wrong forwards and vjps that people write, each with its cause; a function that computes the same has that cause.
 
-Each is a right formula with one thing changed. What it says completes "dx is …".
+Each is the right formula with one thing changed. Its text completes "dx is …".
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
 
 
 def candidates(row: Operation) -> Iterator[Candidate]:
-    """Every candidate for an operation, for arguments of float64.
+    """Wrong vjps of an operation, as functions of float64 arrays.
 
     >>> list(dict.fromkeys(c.cause for c in candidates(OPERATIONS["negate"])))
     ['missing-path', 'cotangent-ignored', 'sign', 'missing-h-prime', 'h-prime-at-output', 'another-function']
@@ -53,7 +53,7 @@ def candidates(row: Operation) -> Iterator[Candidate]:
 
 
 def forward_candidates(row: Operation) -> Iterator[Candidate]:
-    """Wrong values, as functions of the cotangent, too, which takes no part."""
+    """Wrong forwards of an operation, with the signature of a vjp: their first argument, the cotangent, is not used."""
     yield Candidate("sign", "exactly the negative of what is right: a sign is lost",
                     lambda _, *args: (-row.forward(*args),))  # fmt: skip
     if not row.layers and LEAKY & {h.name for h in row.functions}:
@@ -84,7 +84,7 @@ def _times(row: Operation, factor: float) -> Function:
 
 
 def _others(row: Operation, function: Callable[[Operation], Function]) -> Iterator[Candidate]:
-    """What is right for an operation with another function."""
+    """The right function of each operation that differs in the scalar function only."""
     for other in OPERATIONS.values():
         if other.base == row.base and other.signature == row.signature and other.name != row.name:
             yield Candidate("another-function", f"what is right for {other.name}", function(other), clearly=False)
@@ -99,7 +99,7 @@ OTHER_SIGN: dict[str, Callable[[Array], Array]] = {
 
 
 def _functions(hs: Sequence[ScalarFunction], vjp: Callable[[list[ScalarFunction]], Function]) -> Iterator[Candidate]:
-    """Another derivative in one layer, or in all of them."""
+    """A wrong `h′` in one layer, or in all of them."""
     names = [h.name for h in hs]
     bending = [k for k, name in enumerate(names) if name != "identity"]
     places = [(k,) for k in bending] + ([tuple(bending)] if len(bending) > 1 else [])
@@ -190,7 +190,7 @@ TEMPERATURES: dict[str, Callable[..., float]] = {
 
 
 def _heated(row: Operation, called: Callable[[Function], Function], f: Function) -> Iterator[Candidate]:
-    """Logits divided by a temperature."""
+    """The function `f` of a softmax or cross-entropy, with its logits divided by a temperature."""
     if not row.masks:
         return
     for words, t in TEMPERATURES.items():
@@ -237,7 +237,7 @@ SLOPES: tuple[tuple[str, str, str, Function], ...] = (
 
 
 def _slopes(vjp: Callable[[Function], Function]) -> Iterator[Candidate]:
-    """Another gradient of the cross-entropy by its logits."""
+    """A wrong gradient of the cross-entropy by its logits."""
     for cause, formula, why, slope in SLOPES:
         says = f"computed with {formula} as the gradient by the logits, which is sum(y) s − y: {why}"
         yield Candidate(cause, says, vjp(slope))
@@ -271,7 +271,7 @@ def _fed(row: Operation, some: Sequence[int], change: Callable[[Array], Array]) 
 
 
 def _back_turned(row: Operation, some: Sequence[int]) -> Function:
-    """`δ Wᵀ` for `δ W` in the step from a layer to the one below; matrices that are not square fit no candidate."""
+    """`δ Wᵀ` in place of `δ W` in the step from a layer to the one below: a ValueError if `W` is not square."""
 
     def vjp(delta: Array, *args: Array) -> tuple[Array, ...]:
         turned = [args[i] for i in some]

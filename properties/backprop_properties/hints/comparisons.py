@@ -1,4 +1,4 @@
-"""Wrong numbers held against the right ones: the same ratio everywhere, results exchanged, or cut off at a bound."""
+"""Is what is wrong a multiple of what is right, right for another argument, clipped, or off by an epsilon?"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ NAMED = {2.0: "2", 0.5: "1/2", -2.0: "-2", -0.5: "-1/2", 1 / np.log(2): "1/log 2
 
 
 def ratio(p: Probe, seen: Sequence[Seen]) -> Found | None:
-    """The same multiple of what is right, everywhere and at every size."""
+    """Each wrong result is a constant times the right one, the same constant at every entry and size."""
     wrong = sorted(wrong_in(seen))
     found = {i: _ratio([(one.got[i], one.truth[i]) for one in seen]) for i in wrong}
     if any(c is None for c in found.values()):
@@ -38,7 +38,7 @@ def ratio(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
 
 def _ratio(pairs: Sequence[tuple[Array | None, Array]]) -> float | None:
-    """The multiple at the first pair that is not all 0."""
+    """The constant `c` in `wrong = c · right`, from the first pair that is not all 0."""
     for got, truth in pairs:
         if got is None or got.shape != truth.shape:
             return None
@@ -53,7 +53,7 @@ def _shown(c: float) -> str:
 
 
 def exchanged(p: Probe, seen: Sequence[Seen]) -> Found | None:
-    """Results that are right for other arguments."""
+    """Each wrong result is the right one for another argument."""
     wrong, others = sorted(wrong_in(seen)), range(len(seen[0].truth))
     found: dict[int, int] = {}
     for i in wrong:
@@ -75,7 +75,7 @@ def _permuted(p: Probe, source: dict[int, int], case: Case) -> list[Array]:
 
 
 def clipped(p: Probe, failing: Case) -> Found | None:
-    """Right up to a bound, and the bound where the right number is beyond it."""
+    """Wrong entries are ±c, and the right ones beyond ±c."""
     cases = [failing, *(p.ordinary()[k] for k in (0, 1, 2))]
     factors = [float(ml_dtypes.finfo(p.dtype).max) ** power for power in (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)]
     seen = [one for case in cases for by in factors if (one := p.see(_larger(p, case, by)))]
@@ -98,7 +98,7 @@ def _larger(p: Probe, case: Case, by: float) -> Case:
 
 
 def _held(one: Seen, i: int, c: float) -> bool:
-    """Whether a result is the right one with its entries cut off at ±c."""
+    """Whether a result is the right one, clipped to ±c."""
     got = one.got[i]
     if got is None or got.shape != one.truth[i].shape:
         return False
@@ -126,7 +126,7 @@ GUARDED: Mapping[str, tuple[str, Callable[..., Callable[..., Array]], Callable[.
 
 
 def epsilon(p: Probe, failing: Case) -> Found | None:
-    """An epsilon against zeros, shown where it makes a clear part of a result: at small numbers and probabilities."""
+    """An epsilon in a logarithm or a quotient, tried where numbers and probabilities are so small that it shows."""
     if p.row.name not in GUARDED or p.kind == "jacobian":
         return None
     cases = [failing, *p.ordinary()[:3]]

@@ -1,4 +1,4 @@
-"""A function is wrong at all ordinary cases: experiments whose outcome tells a cause that no formula tells."""
+"""Experiments on a function that is wrong at all ordinary cases, for causes that no wrong formula stands for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ def cotangent_last(p: Probe) -> Found | None:
 
 
 def cotangent_takes_no_part(p: Probe, seen: Sequence[Seen]) -> Found | None:
-    """The same results for every cotangent."""
+    """The wrong results are the same for every cotangent."""
     if p.kind != "vjp" or p.ones:
         return None
     if not all(_unmoved(p, one) for one in seen):
@@ -49,7 +49,7 @@ def _same(a: Array | None, b: Array | None) -> bool:
 
 
 def factor(p: Probe, seen: Sequence[Seen]) -> Found | None:
-    """A size, or the product of two, as a factor or a divisor."""
+    """The wrong results are the right ones times or divided by a size, or the product of two sizes."""
     products = [(letter,) for letter in p.letters] + list(combinations(p.letters, 2))
     for letters, power in product(products, (-1, 1)):
 
@@ -110,7 +110,7 @@ def rounded(a: Array, dtype: Any) -> Array:
 
 
 def shorter_format(p: Probe, seen: Sequence[Seen]) -> Found | None:
-    """Digits of the arguments that no result depends on, or that no result has, beyond a format shorter than theirs."""
+    """The wrong results have the digits of a shorter format only, or depend on those of the arguments only."""
     for name, dtype in shorter_than(p.eps):
         eps, blind, coarse = float(ml_dtypes.finfo(dtype).eps), True, True
         for one in seen:
@@ -127,7 +127,7 @@ def shorter_format(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
 
 def one_argument_rounded(p: Probe, seen: Sequence[Seen]) -> Found | None:
-    """One argument of which the digits beyond a shorter format count for nothing."""
+    """The wrong results depend on the digits that one argument has in a shorter format, not on the others."""
     arguments = (*p.row.arguments, *["delta"] * (p.kind == "vjp" and not p.ones))
     for (name, dtype), argument in product(shorter_than(p.eps), arguments):
 
@@ -145,7 +145,10 @@ def one_argument_rounded(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
 
 def _blind(p: Probe, one: Seen, short: Case, other: Case, eps: float) -> bool:
-    """Whether what is wrong is nearly right, and the same to the bit where it must not be, but not everywhere."""
+    """Whether the wrong results are nearly right and, though they should change, have the same bits at `short`.
+
+    They must differ at `other`, so that they do depend on the argument.
+    """
     again, changed = p.ask(short), p.ask(other)
     if again is None or changed is None:
         return False
@@ -162,7 +165,7 @@ def _near(p: Probe, one: Seen, i: int, eps: float) -> bool:
 
 
 def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
-    """The same entry of the same result at every size that has it, and nothing else."""
+    """One entry of one result is wrong at every size that has it, and nothing else is."""
     if p.kind == "forward" and not seen[0].case.delta.ndim:
         return _entry_left_out(p, [one.case for one in seen]) if all(one.wrong for one in seen) else None
     masks = [mask for one in seen for mask in one.wrong.values()]
@@ -186,14 +189,14 @@ def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
 
 def _alone(p: Probe, i: int, index: Sequence[int], by: int) -> bool:
-    """Whether an entry is the only wrong one at sizes where there is room for the next that would be."""
+    """Whether an entry is the only wrong one in arrays about `by` times as large, too."""
     letters = p.row.cores[-1 if p.kind == "forward" else i]
     one = p.see(p.case({letter: by * (abs(k) + 2) for letter, k in zip(letters, index, strict=True)}, by))
     return one is not None and all(mask.sum() == 1 and mask[tuple(index)] for mask in one.wrong.values())
 
 
 def _entry_left_out(p: Probe, cases: Sequence[Case]) -> Found | None:
-    """A number that comes out right as soon as one entry of an argument is 0."""
+    """A scalar result is right if the first or last entry of an argument is 0: that entry is left out."""
     for name, (k, word) in product(p.row.arguments, ((0, "first"), (-1, "last"))):
         j = p.row.arguments.index(name)
         if cases[0].args[j].ndim == 1 and all(p.right(_without(p, case, j, k)) for case in cases):
@@ -211,7 +214,7 @@ def _without(p: Probe, case: Case, j: int, k: int) -> Case:
 
 
 def only_one(p: Probe) -> Found | None:
-    """Right at size 1 and wrong at every other."""
+    """Right if a size is 1, and wrong at every other size."""
     for letter in p.letters:
         ones = (p.case(p.unequal(k) | {letter: 1}, k) for k in range(24))
         if not all(p.sizes(case)[letter] == 1 and p.right(case) for case in ones):

@@ -1,4 +1,4 @@
-"""One function of an implementation, beside the right results: what the experiments behind a hint are made with.
+"""One function of an implementation, compared with the right results: the tool of all experiments behind a hint.
 
 A forward, a vjp and a Jacobian are probed alike, as functions of a cotangent and the arguments that return one array
 for each quantity: a forward takes no notice of the cotangent, a Jacobian is multiplied by it. The right results are
@@ -34,12 +34,12 @@ class Seen(NamedTuple):
 
 
 def wrong_in(seen: Sequence[Seen]) -> set[int]:
-    """The results that are wrong at any of some cases."""
+    """The numbers of the results that are wrong at any of some cases."""
     return {i for one in seen for i in one.wrong}
 
 
 class Probe:
-    """`kind` is "forward", "vjp" or "jacobian"; with `ones` the cotangent is 1; nothing is asked after `until`."""
+    """The forward, vjp or jacobian (`kind`) of an implementation; `OutOfTime` after `until`; `ones`: `delta` is 1."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Probe:
     # ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def raw(self, delta: Array, args: Sequence[Array]) -> Results:
-        """What the implementation returns for these very arrays; `Raised` if it raises, whatever that is."""
+        """What the implementation returns for these very arrays, not copies; `Raised` if it raises anything."""
         if time.perf_counter() > self.until:
             raise OutOfTime
         try:
@@ -116,7 +116,7 @@ class Probe:
             return [np.asarray(r) for r in f(delta, *args)]
 
     def size(self, case: Case, truth: Array) -> float:
-        """How large the terms of a result are: `max |truth|`, for a single number `Σ |a ∂u/∂a|`, too."""
+        """How large a result's terms are: `max |truth|`, and for a number also `Σ |a ∂u/∂a|`, since they may cancel."""
         size = float(np.abs(truth).max(initial=0.0))
         if self.kind == "forward" and not truth.ndim:
             args = [a.astype(np.float64) for a in case.args]
@@ -135,7 +135,7 @@ class Probe:
             return ~((got == want) | (np.abs(got - want) <= allowed) | (np.isnan(got) & np.isnan(want)))
 
     def see(self, case: Case) -> "Seen | None":
-        """What comes out at a case, beside what is right; None if it raises."""
+        """The results at a case beside the right ones; None if the function raises."""
         got = self.ask(case)
         if got is None:
             return None
@@ -159,7 +159,7 @@ class Probe:
     def explained(
         self, candidate: Callable[..., Sequence[Array]], seen: Sequence["Seen"], *, clearly: bool = True
     ) -> bool:
-        """Whether what is wrong is, to rounding, what a candidate says; `clearly`: that is far from right."""
+        """Whether a candidate gives the wrong results, to rounding; with `clearly` it must be far from right, too."""
         clear, wrong = set(), wrong_in(seen)
         for case, got, truth, _ in seen:
             try:
@@ -191,7 +191,7 @@ class Probe:
         return found
 
     def trivial(self, letter: str, results: Collection[int]) -> bool:
-        """Whether some results are the same at every case with a letter of size 1, as those of a softmax."""
+        """Whether results are the same at every case with a letter of size 1: the softmax of a single logit is 1."""
         truths = [self.truth(self.case(self.unequal(k) | {letter: 1}, k)) for k in range(4)]
         numbers = [np.concatenate([truth[i].ravel() for truth in truths]) for i in results]
         return all(np.ptp(v) < 1e-12 for v in numbers)

@@ -50,7 +50,7 @@ def one_size(p: Probe, failing: Case) -> Found | None:
 
 
 def tile(p: Probe, failing: Case) -> Found | None:
-    """Right at the multiples of a size, or up to a size, and wrong at every other."""
+    """Right at multiples of a tile `t` only, or up to a size only."""
     most = 129 if p.kind == "jacobian" else 1025 if len(p.letters) > 1 else SIZES[-1]
     for letter in p.letters:
         here = p.sizes(failing)[letter]
@@ -86,7 +86,7 @@ def tile(p: Probe, failing: Case) -> Found | None:
 
 
 def _right_at(p: Probe, letter: str, n: int, k: int = 0) -> bool:
-    """At numbers of both signs, and where none is negative, so that no rectifier hides a tail."""
+    """Whether results are right at size `n`, for mixed signs and for none negative, as a relu may hide a tail."""
     case, weights = p.case({letter: n}, n + k), {layer.W for layer in p.row.layers}
     positive = {
         name: np.abs(a) / a.dtype.type(a.shape[-1] ** 0.5 if name in weights else 1)
@@ -129,7 +129,7 @@ def overflow(p: Probe, failing: Case) -> Found | None:
 
 
 def _few_large(p: Probe, far: Case) -> tuple[Case, Case]:
-    """`far` with as many of its numbers ordinary as may be while it is still broken, and the same all ordinary."""
+    """`far`, with numbers made ordinary as long as the results stay broken; and the case with all of them ordinary."""
     near = p.at(p.case(dict(p.sizes(far)), 1), delta=far.delta)
     for name, usual in zip(p.row.arguments, near.args, strict=True):
         candidate = p.at(far, **{name: usual})
@@ -145,7 +145,7 @@ def _few_large(p: Probe, far: Case) -> tuple[Case, Case]:
 
 
 def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
-    """The size of the large numbers, all scaled alike, from which the results are broken."""
+    """The hint with the size of the large numbers (all scaled alike) from which the results are broken."""
     large = [np.flatnonzero(a.ravel() != b.ravel()) for a, b in zip(far.args, near.args, strict=True)]
     pairs = [(name, a, k) for name, a, k in zip(p.row.arguments, far.args, large, strict=True) if k.size]
     largest = max((float(np.abs(a.flat[k].astype(np.float64)).max()) for _, a, k in pairs), default=0.0)
@@ -153,7 +153,7 @@ def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
         return None
 
     def scaled(t: float) -> Case:
-        """The largest number is `t`."""
+        """`far` with its large numbers scaled so that the largest is `t`."""
         changed = {}
         for name, a, k in pairs:
             b = a.astype(np.float64)
@@ -178,7 +178,7 @@ def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
 
 
 def kink(p: Probe, breaks: Callable[[Case], bool]) -> Found | None:
-    """Wrong at the bend of a rectifier, right as close to it as can be."""
+    """Wrong where the argument of a function with a kink is exactly 0, but right just beside it."""
     if not p.row.kinked:
         return None
     tiny = float(ml_dtypes.finfo(p.dtype).smallest_normal) * 4
@@ -194,7 +194,7 @@ def kink(p: Probe, breaks: Callable[[Case], bool]) -> Found | None:
 
 
 def _bent(p: Probe, case: Case, bias: float) -> dict[str, Array]:
-    """The first entry of what goes into the first rectifier set to a number."""
+    """Arguments with which the first entry that goes into the first function with a kink is `bias`."""
     rectified = next((layer for layer in p.row.layers if layer.h.kinked), None)
     first = {rectified.W: 0.0, rectified.b: bias} if rectified else {p.row.arguments[0]: bias}
     changed = {name: a.copy() for name, a in zip(p.row.arguments, case.args, strict=True) if name in first}
@@ -204,7 +204,7 @@ def _bent(p: Probe, case: Case, bias: float) -> dict[str, Array]:
 
 
 def batch_mean(p: Probe) -> Found | None:
-    """Gradients divided by the number of examples, at every such number."""
+    """In batches of 2, 3 and 5 the wrong gradients are the right ones divided by the number of examples."""
     if p.kind != "vjp":
         return None
     is_data = p.row.is_data

@@ -1,4 +1,4 @@
-"""Does a function remember, or answer at random? Experiments with calls one after the other, at sizes not yet seen."""
+"""Does a function remember earlier calls, or is it random? Experiments with successive calls, at new sizes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ CALLS = 12
 
 
 def state(p: Probe, forward: Probe | None) -> Found | None:
-    """What shows that results depend on more than their arguments; `forward` is called in between, if given."""
+    """The first experiment that shows results to depend on more than the arguments; some call `forward` in between."""
     experiments = (
         _differs_from_call_to_call,
         _answers_for_other_arguments,
@@ -32,7 +32,7 @@ def state(p: Probe, forward: Probe | None) -> Found | None:
 
 
 def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
-    """The same arguments again and again: what is kept grows with every call, noise is another number each time."""
+    """Repeated calls with the same arguments: do results grow with every call, go wrong at some, or vary as noise?"""
     calls = [p.ask(a) for _ in range(CALLS)]
     for i, truth in enumerate(p.truth(a)):
         rs = [call[i] for call in calls if call is not None]
@@ -65,7 +65,7 @@ def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
 
 
 def _answers_for_other_arguments(p: Probe, a: Case, b: Case) -> Found | None:
-    """After a call at `a`, a call at `b`: is the answer the right one with something of `a`?"""
+    """Is the result at `b`, after a call at `a`, the right one for some arguments of `a`?"""
     p.ask(a)
     found = _mixed(p, p.ask(b), b, a, "the call before with the same shapes")
     if not found:
@@ -84,7 +84,7 @@ def _follows_the_forward(p: Probe, forward: Probe) -> Found | None:
 
 
 def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> Found | None:
-    """Whether what is wrong is right for some arguments of another call."""
+    """Whether the wrong results are right if some of the arguments are those of another call."""
     if got is None:
         return None
     wrong = p.apart(now, got, p.truth(now))
@@ -105,7 +105,7 @@ def _same(p: Probe, case: Case, got: Array | None, want: Array, size: float) -> 
 
 
 def _some_of(names: Sequence[str], parameters: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """One argument, all parameters, all arguments, then whatever else."""
+    """Subsets of the names, the likeliest first: one, all parameters, all arguments, everything, then the rest."""
     tried = [*((name,) for name in names), parameters, tuple(n for n in names if n != "delta"), tuple(names)]
     rest = [some for k in range(2, 5) for some in combinations(names, k)]
     yield from dict.fromkeys(some for some in (*tried, *rest) if some)
@@ -118,7 +118,7 @@ def _taken(p: Probe, now: Case, other: Case, some: Sequence[str]) -> Case:
 
 
 def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
-    """The same arrays with other numbers in them."""
+    """A second call with the same arrays, overwritten in place: does it return the first call's result?"""
     arrays = [a.delta.copy(), *(x.copy() for x in a.args)]
     try:
         p.raw(arrays[0], arrays[1:])
@@ -138,7 +138,7 @@ def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
 
 
 def _takes_for_the_same(p: Probe, a: Case, _: Case) -> Found | None:
-    """A result kept under a key that leaves something out: one entry, or the last digits."""
+    """A second call with one entry, or the last digits, changed: does it return the first call's result?"""
     for n, (words, change) in product((None, LONG), CHANGES.items()):
         case = a if n is None else p.case({p.letters[0]: n}, 1)
         for name in (*p.row.arguments, *["delta"] * (p.kind == "vjp")):
@@ -173,7 +173,7 @@ CHANGES: Mapping[str, Callable[[Array], Array]] = {
 
 
 def _overwrites(p: Probe, a: Case, b: Case) -> Found | None:
-    """What a call returned must stay as it is when the next comes."""
+    """Does the next call overwrite what a call returned?"""
     try:
         first = p.raw(a.delta.copy(), [x.copy() for x in a.args])
         kept = [None if r is None else np.array(r) for r in first]

@@ -15,18 +15,18 @@ Function = Callable[..., Any]
 
 
 def bent(name: str, derivative: Function) -> ScalarFunction:
-    """A scalar function with another derivative."""
+    """`h` with another derivative in place of `h′`."""
     return ScalarFunction(name, SCALAR_FUNCTIONS[name].h, derivative)
 
 
 def at_output(name: str) -> ScalarFunction:
-    """A scalar function whose derivative is taken at its output."""
+    """`h` with the derivative `h′(h(z))` in place of `h′(z)`."""
     h = SCALAR_FUNCTIONS[name]
     return bent(name, lambda z: h.dh(h.h(z)))
 
 
 def no_slope(name: str) -> ScalarFunction:
-    """A scalar function whose derivative is forgotten."""
+    """`h` with the derivative 1 in place of `h′(z)`."""
     return bent(name, np.ones_like)
 
 

@@ -35,7 +35,7 @@ TWICE = Precision(2 * float(FLOAT64.eps), 2 * float(FLOAT64.smallest_normal), fl
 
 
 def ask(whole: Callable[..., Any], parts: Callable[..., Any], *args: Any) -> tuple[Any, Any]:
-    """What JAX says: `whole(*args)` as it is, and `parts(*args)` as answers with their bounds."""
+    """`whole(*args)` by JAX, and the leaves of `parts(*args)` as `Answer`s: values with error bounds."""
     args = jax.tree.map(np.asarray, args)
     said = jax.tree.map(np.asarray, jax.jit(whole, compiler_options=quick_compilation())(*args))
     leaves = jax.tree.leaves(args)
@@ -43,7 +43,7 @@ def ask(whole: Callable[..., Any], parts: Callable[..., Any], *args: Any) -> tup
 
 
 def factors_of(chain: Chain) -> Callable[[Any], list[Any]]:
-    """Each step's Jacobian by JAX, at what comes before it: with bounds, the errors of the forward are in them."""
+    """A function of `x`: JAX's Jacobian of each step, at the step's own input, which it computes from `x`."""
 
     def factors(x: Any) -> list[Any]:
         u = passed([step.defined for step in chain], x)
@@ -58,10 +58,10 @@ def multiply(factors: Sequence[Array]) -> Array:
 
 
 def product_bound(factors: Sequence[Answer]) -> Array:
-    """How far two evaluations of a product, the judged one and JAX's, may be from each other.
+    """How far two evaluations of a product of Jacobians, the judged one and JAX's, may be from each other.
 
-    It is what the factors bring, `Π(|A| + E) − Π|A|` written as a sum, and `(2 + log₂ k) eps` of the absolute values
-    for each sum of `k` terms on the way. An evaluation that never forms the factors, as reverse mode, errs no more.
+    Factors `A` with errors `E` contribute `Π(|A| + E) − Π|A|` (written as a sum); each sum of `k` terms on the way adds
+    `(2 + log₂ k) eps` of its absolute values. Reverse mode, which never forms the factors, errs no more.
     """
     sizes = [np.abs(a.value) for a in factors]
     widest = [size + a.bound for size, a in zip(sizes, factors, strict=True)]
@@ -71,7 +71,7 @@ def product_bound(factors: Sequence[Answer]) -> Array:
 
 
 def sum_bound(paths: Sequence[Sequence[Answer]]) -> Array:
-    """The same of a sum of products."""
+    """The `product_bound` of each path, and the rounding of the sum over the paths."""
     sizes = sum(multiply([np.abs(a.value) + a.bound for a in path]) for path in paths)
     return np.asarray(sum(map(product_bound, paths)) + TWICE.eps * len(paths) * sizes)
 
@@ -88,7 +88,7 @@ def on_slides(answers: Sequence[Answer], u: Sequence[Array]) -> list[Answer]:
 
 
 def jacobians(chain: Chain, u: Sequence[Array]) -> list[Jacobian]:
-    """The reference's factors, in the same order."""
+    """The reference's Jacobians of the steps, the outermost first as in `on_slides`."""
     return [step.jacobians(v)[0] for step, v in zip(chain, u, strict=False)][::-1]
 
 

@@ -64,7 +64,7 @@ def composed(chain: Chain) -> Callable[[Any], Any]:
 
 
 def passed(functions: Iterable[Callable[[Any], Any]], x: Any) -> list[Any]:
-    """`x`, and what comes after each function."""
+    """`[x, f₁(x), f₂(f₁(x)), …]`."""
     return reduce(lambda u, f: [*u, f(u[-1])], functions, [x])
 
 

@@ -1,4 +1,4 @@
-"""Laws of good manners, which no formula states and callers rely on; and the invariants of NaN, shifts and masks."""
+"""What callers rely on and no formula states: dtypes, memory, repeated calls, batches; and NaN, shifts and masks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ LOOKED_AT = 1000  # entries; of two changes, an array with fewer gets one
 
 
 def _calls(p: Point) -> Iterator[tuple[str, Callable[..., list[Array]], tuple[Array, ...]]]:
-    """What there is to call, as functions that return a list of arrays, with their arguments."""
+    """The forward and the vjp, if given: the name, a function that returns a list of arrays, its arguments."""
     forward, vjp = p.forward, p.vjp
     if forward:
         yield "forward", lambda *args: [forward(*args)], p.args
@@ -65,7 +65,7 @@ def _state(a: Array) -> tuple[Any, ...]:
 
 
 def says_the_same_twice(p: Point) -> Claims:
-    """The same call gives the same bits, whatever was called between; and what it gave stays as it is."""
+    """A repeated call returns the same bits, and no call changes what an earlier one returned."""
     for name, f, args in _calls(p):
         kept = f(*args)
         first = [np.array(r) for r in kept]
@@ -78,7 +78,7 @@ def says_the_same_twice(p: Point) -> Claims:
 
 
 def sees_what_changed_in_place(p: Point) -> Claims:
-    """Arguments overwritten in place, be it one entry or the last digits, are new ones: nothing is remembered."""
+    """If an array is overwritten in place (one entry, or its last digits), the results are those of the new numbers."""
     changes = list(_changes(p))
     arrays = [p.delta, *p.args]
     for f, args in ((p.forward, arrays[1:]), (p.vjp, arrays)):
@@ -96,7 +96,7 @@ def sees_what_changed_in_place(p: Point) -> Claims:
 
 
 def _changes(p: Point) -> Iterator[tuple[str, list[Array]]]:
-    """What is changed, and the cotangent and the arguments after it: each change adds to those before."""
+    """Changes, each on top of those before: its name, and copies of the cotangent and the arguments after it."""
     arrays = [p.delta, *p.args]
     for k, (a, old) in enumerate(zip(arrays[1:], p.args, strict=True)):
         a[...] = old if not a.ndim else np.roll(old, 1, -1) if k % 2 else old[..., ::-1]
@@ -114,7 +114,7 @@ def _changes(p: Point) -> Iterator[tuple[str, list[Array]]]:
 
 
 def _factor(a: Array, by: float) -> Array:
-    """Towards 1, so that no number leaves the range of ordinary ones."""
+    """`1 ± by`, which brings each entry closer to ±1, so that ordinary numbers stay ordinary."""
     return np.where(np.abs(a) > 1, 1 - by, 1 + by).astype(a.dtype)
 
 
@@ -128,7 +128,7 @@ def owes_nothing_to_the_last_forward(p: Point) -> Claims:
 
 
 def takes_any_memory_layout(p: Point) -> Claims:
-    """Fortran order, strides, negative strides, odd offsets, read-only arrays, and one array for two change nothing."""
+    """Results are the same for Fortran order, strides, odd offsets, read-only arrays, and one array passed twice."""
     layouts = [(layout, [lay(a) for a in (p.delta, *p.args)]) for layout, lay in LAYOUTS.items()]
     first: dict[Any, Array] = {}
     shared = [first.setdefault((a.shape, a.tobytes()), a) for a in (p.delta, *p.args)]
@@ -143,7 +143,7 @@ def takes_any_memory_layout(p: Point) -> Claims:
 
 
 def batch_equals_the_loop(p: Point) -> Claims:
-    """With batch axes: each example's result is its own, and gradients of parameters add up; an empty batch is one."""
+    """A batch has the results of its examples, and the sum of their gradients by a parameter; it may be empty."""
     is_data = p.operation.is_data
     count = 3
     rows = [_example(p, is_data, k) for k in range(count)]
@@ -179,7 +179,7 @@ def batch_equals_the_loop(p: Point) -> Claims:
 
 
 def _example(p: Point, is_data: Sequence[bool], k: int) -> list[Array]:
-    """The k-th example of a batch: the case itself, its data the other way round, or at half its size."""
+    """The k-th example of a batch: the case, the case with its data reversed, or with its data halved."""
     half = p.case.dtype.type(0.5)
 
     def changed(a: Array, name: str) -> Array:
@@ -217,9 +217,10 @@ def nan_in_nan_out(p: Point) -> Claims:
 
 
 def _nan(name: str, spoiled: str, actual: Any, expected: Answer, before: Answer, *, careful: bool) -> Holds:
-    """Where JAX's NaN comes from the one planted, and not from an overflow of its own.
+    """The result is NaN where JAX's is, if JAX's was a number before the NaN was planted.
 
-    For a careful implementation, where the result was clearly not 0 before: a slope of 0 may be chosen, not multiplied.
+    A careful implementation is held to that where the result was clearly not 0: it may choose a slope of 0, and not
+    multiply by it.
     """
     judged = np.isfinite(before.bound) & ((np.abs(before.value) > before.bound) | (not careful))
     got = np.asarray(actual, np.float64)

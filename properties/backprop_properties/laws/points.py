@@ -1,4 +1,4 @@
-"""A point: an implementation of an operation at a case, and all that JAX says there. What every law takes."""
+"""A point is what every law takes: an implementation of an operation at a case, with JAX's answers there."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Point:
 
     @property
     def args(self) -> tuple[Array, ...]:
-        """Copies, so that a function which writes to them spoils nothing but itself."""
+        """Copies of the arguments: a function that writes to them changes no other call's."""
         return tuple(a.copy() for a in self.case.args)
 
     @property
@@ -86,7 +86,7 @@ def _either_slope(operation: Operation, promises: Collection[str]) -> bool:
 
 
 def point(operation: Operation, implementation: Implementation, case: Case) -> Point:
-    """`implementation` of `operation` at `case`, with all that JAX says there."""
+    """`implementation` of `operation` at `case`, with all of JAX's answers."""
     entries = case.delta.size * max((a.size for a in case.args), default=0)
     said = answers(
         operation.name, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
@@ -102,9 +102,9 @@ def careful_point(
     numbers: Collection[str] = (),
     laws: Collection[str] = tuple(NEEDED_BY),
 ) -> Point:
-    """The same, judged as a careful framework is; NumPy runs JAX's programs, so that no shape costs a compilation.
+    """A point that is judged by what careful frameworks reach, with the answers that `laws` need.
 
-    What JAX says is asked only as far as `laws` need it.
+    NumPy runs JAX's programs here, so that no shape costs a compilation.
     """
     small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
     able = {"grad": True, "jvp": bool(case.tangents), "jacobian": bool(implementation.jacobian and small)}
@@ -127,9 +127,9 @@ def careful_point(
 def added_up(
     total: Callable[[Array], Array], values: Array, bounds: Array, examples: Any, dtype: Any
 ) -> tuple[Array, Array]:
-    """What gradients of a parameter by `examples` examples add up to, and the bound of the sum's error.
+    """`total(values)`, gradients of a parameter summed over `examples` examples, and a bound of the sum's error.
 
-    It is infinite where a sum of the terms may overflow on its way.
+    The bound is infinite where a partial sum may overflow.
     """
     info = ml_dtypes.finfo(dtype)
     with np.errstate(invalid="ignore", over="ignore"):

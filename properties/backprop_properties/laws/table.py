@@ -212,7 +212,7 @@ LAWS: Mapping[str, Callable[[Point], Claims]] = {
 
 
 def _shapes(p: Point, i: int) -> tuple[Shape, Shape]:
-    """Of a Jacobian: the output's and then the argument's, as of `jax.jacrev`; and the slides', where a number is 1."""
+    """The `shape` (output + argument, as of `jax.jacrev`) and `slide_shape` that the `i`-th Jacobian must have."""
     out, by = p.case.delta.shape, p.case.args[i].shape
     return out + by, (out or (1,)) + (by or (1,))
 

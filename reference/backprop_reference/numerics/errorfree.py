@@ -73,8 +73,8 @@ def total(a: Array, exact: bool = True) -> Array:
 
     In float64 rows are added in pairs until few are left, then the leading bits of those, which is exact, and what
     remains of them: with `σ` above all sums, `(a + σ) − σ` has the bits of `a` above `ulp(σ)` (Rump, Ogita, Oishi).
-    Long columns begin with dots of short parts, if they lie in memory one after the other.
-    If it need not be so `exact`, rows are added in pairs almost to the end: off by half an ULP for each doubling.
+    Long columns that are contiguous in memory begin with dot products of short parts.
+    If not `exact`, rows are added in pairs to the end: half an ULP of error for each doubling.
 
     >>> float(total(np.full((100, 2), 0.1))[0]), float(np.cumsum(np.full(100, 0.1))[-1])
     (10.0, 9.99999999999998)
@@ -114,7 +114,7 @@ def _sums_of_pairs(a: Array, few: int) -> Array:
 
 
 def _in_dots(a: Array, b: Array | None = None) -> Array:
-    """The products, or where columns lie in memory one after the other, sums of many neighbours each: fewer rows."""
+    """Terms `a b` to be added: each product, or if columns are contiguous in memory, sums of many neighbours."""
     if a.ndim == 2 and a.flags.c_contiguous:
         return a if b is None else a * b
     n, size = len(a), DOTTED // a.itemsize
@@ -147,8 +147,8 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> 
     """`δ − μ` for `μ = Σ_j s_j δ_j` with `s_k = max s`: right to a few ULP of `Σ_j s_j |δ_i − δ_j|`.
 
     `w = one · s`, so that where `s` is subnormal `w` is not; it is written to, and restored. `d` is a buffer. The mean
-    is that of `δ − δ_k`, so a constant `δ` gives exact zeros. Rounded, it is no farther from `μ` than any `δ_i` is:
-    they are floats too.
+    is that of `δ − δ_k`, so a constant `δ` gives exact zeros. Rounded, it is no
+    farther from `μ` than any `δ_i`, which are floats, too.
 
     >>> delta = np.array([1e9, 1e9])
     >>> centre(delta, np.array([0.3, 0.7]), 1, 1.0, np.empty(2), out=delta)
@@ -168,11 +168,11 @@ def centre(delta: Array, w: Array, k: Index, one: Any, d: Array, out: Array) -> 
 
 
 def exponentials(x: Array, x_k: Array, f: Array) -> float:
-    """`f = c eˣ` with one factor `c` for each column, such that that of `x_k = max x` is far from the range's end.
+    """`f = c eˣ`, with a factor `c` for each column that keeps `f_k`, the largest, far from the ends of the range.
 
-    Where all of `x` is, that is `eˣ`, of exact arguments. Elsewhere it is `2¹⁰⁰ exp(x − x_k)`, with what the difference
-    lost to rounding given back: exp magnifies it by the size of the exponent. Returns the `spread`, which no difference
-    of two entries in one column exceeds: infinite, if one may be.
+    `c = 1` if no `eˣ` is near them: then exp takes `x` as it is. Otherwise `f = 2¹⁰⁰ exp(x − x_k)`, corrected for what
+    the difference lost to rounding, which exp would magnify. Returns the `spread`, which no difference of two entries
+    in one column exceeds: infinite, if one may be.
 
     >>> f = np.empty(2)
     >>> exponentials(np.array([1000.0, 300.0]), np.array(1000.0), f)

@@ -1,6 +1,6 @@
-"""Large arrays in blocks, on all cores, and on memory that is there already.
+"""Large arrays in blocks, on all cores, in memory that is used again.
 
-What a formula needs in between stays in the cache. The blocks depend on the shape alone and each writes its own part,
+A block's intermediate results stay in the cache. The blocks depend on the shape alone and each writes its own part,
 so a result has the same bits whatever the number of threads.
 """
 

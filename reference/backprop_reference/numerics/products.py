@@ -1,4 +1,4 @@
-"""Products of matrices and vectors, and sums over a batch: BLAS in blocks, and those in pairs; its chains are long."""
+"""Products of matrices and vectors, and sums over a batch: BLAS adds in short blocks, whose sums are added in pairs."""
 
 from math import prod
 
@@ -19,8 +19,8 @@ WHOLE = 1 << 21  # entries of the products of blocks, up to which one call is fa
 def product(a: Array, b: Array) -> Array:
     """`a b`, with sums over many terms added in blocks, and the blocks in pairs: `a (…,k)`, `b (k,p)`.
 
-    BLAS adds in chains as long as it likes. Where both matrices are more than 32 wide the product is BLAS's own: short
-    blocks would take three to six times as long. `backprop accuracy` shows what that costs.
+    BLAS alone may add all terms one after the other. Where both matrices are more than 32 wide the product is BLAS's
+    own: short blocks would take three to six times as long. `backprop accuracy` shows what that costs.
 
     >>> product(np.ones(1000), np.full((1000, 2), 0.1))
     array([100., 100.])
@@ -90,7 +90,7 @@ def _in_pairs(a: Array, b: Array, block: int) -> Array:
 
 
 def _dots(W: Array, x: Array) -> Array:
-    """`W x`, row by row; of a long `x` in parts and a rest."""
+    """`W x` as a dot product for each row; a long `x` in parts, whose sums are added."""
     part = DOT[x.itemsize]
     count, rest = divmod(len(x), part)
     if count == 0 or len(x) == part:

@@ -51,9 +51,9 @@ def _down_columns(
 
 
 def parts(x: Array, f: Array) -> tuple[float, Index, Array, Array]:
-    """`f = exp(x)` but for a factor, the index `k` of its largest entry, `f_k` and `others = Σ_{i≠k} f_i`.
+    """`spread, k, f_k, others` of the exponentials, which `f` gets: `f = c exp(x)`, see `exponentials`.
 
-    First comes the `spread`, which no difference of two logits exceeds: infinite, if one may be. With the others,
+    No difference of two logits exceeds `spread`, `k` is the index of the largest, and `others = Σ_{i≠k} f_i`. So
     `1 − s_k` is `others / (f_k + others)` and `−log s_k` is `log1p(others / f_k)`: nothing cancels.
     """
     k = largest(x)
@@ -100,7 +100,7 @@ def _softmax_vjp(dx: Array, w: Array, d: Array, x: Array, delta: Array) -> None:
 
 
 def _softmax_vjp_in_double(dx: Array, x: Array, delta: Array) -> None:
-    """Of float32: in float64 no difference leaves the range, and beside `δ − δ_k` the mean's rounding is nothing."""
+    """`softmax_pulled_back` of float32 in float64: no difference overflows, and the mean's rounding is negligible."""
     k = largest(x)
     f, d = x.astype(np.float64), delta.astype(np.float64)
     f -= flat(f)[k]
@@ -117,8 +117,8 @@ def _softmax_vjp_in_double(dx: Array, x: Array, delta: Array) -> None:
 def _units(spread: float, delta: Array, buffer: Array) -> tuple[float, Array | None]:
     """Powers of two: `one` lifts a probability above the subnormals, `scale` keeps `one · δ` in range.
 
-    1 and None, if every product of an `s`, which is at least `exp(-spread) / n`, and a difference of at least an ULP of
-    the largest `δ` is a normal number: then only the last product, with `s_i`, may be none, and that is rounded once.
+    They are 1 and None where no product of a probability, at least `exp(-spread) / n`, and a difference, at least an
+    ULP of the largest `δ`, is subnormal; the last product, with `s_i`, may be, since it is rounded once.
     """
     size = np.abs(delta, out=buffer)
     top = maximum(size) if size.ndim == 1 else np.maximum.reduce(size)

@@ -1,6 +1,6 @@
-"""What scalar functions are made of: exponents in range, the normal distribution, error-free parts of it.
+"""Parts of scalar functions: exponents kept in range, the normal distribution, gelu's polynomial with its remainder.
 
-What takes Doubles computes in float64.
+Functions of `Doubles` compute in float64.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from backprop_reference.signature import Array
 
 Doubles = NDArray[np.float64]
-NEAR = 1.0  # the factor where none is needed, told by `is`
+NEAR = 1.0  # the factor where none is needed; compare with `is`
 
 
 def double(x: Array) -> Doubles:
@@ -41,7 +41,7 @@ def flat(a: Array) -> Array:
 
 
 def maximum(a: Array) -> Any:
-    """The largest entry, NaN if there is one, of none 0: `max` takes two to five times as long."""
+    """The largest entry, NaN if one is, 0 if there are none: `max` takes two to five times as long."""
     if not a.ndim:
         return a
     entries = flat(a)

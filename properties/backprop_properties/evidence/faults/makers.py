@@ -101,12 +101,12 @@ def noisy(f: Function) -> Function:
 
 
 def fed(f: Function, change: Function) -> Function:
-    """`f` of other arguments: `change` makes them of those that came."""
+    """`f(*change(*args))`."""
     return lambda *args: f(*change(*args))
 
 
 def rounded(f: Function, dtype: Any) -> Function:
-    """Arguments rounded to a shorter format, and back."""
+    """`f` of arguments rounded to a shorter format, and back."""
     return fed(f, lambda *args: [a.astype(dtype).astype(a.dtype) for a in args])
 
 
@@ -142,7 +142,7 @@ def _key(args: Sequence[Array]) -> tuple[Any, ...]:
 
 
 def remembered(f: Function) -> Function:
-    """The first result for arguments of these shapes, ever after."""
+    """The result of the first call with these shapes, at every later one."""
     known: dict[Any, Any] = {}
 
     def wrong(*args: Array) -> Any:
@@ -153,7 +153,7 @@ def remembered(f: Function) -> Function:
 
 
 def captured(f: Function, positions: Sequence[int]) -> Function:
-    """Some arguments are those of the first call with these shapes."""
+    """Some arguments are replaced by those of the first call with these shapes."""
     known: dict[Any, list[Array]] = {}
 
     def wrong(*args: Array) -> Any:
@@ -193,7 +193,7 @@ def bytes_of(args: Any, part: Function) -> Any:
 
 
 def into_one_buffer(f: Function) -> Function:
-    """Results are written where those of the last call stand."""
+    """Results overwrite those of the last call with these shapes."""
     buffers: dict[Any, tuple[Array, ...]] = {}
 
     def wrong(*args: Array) -> Any:
