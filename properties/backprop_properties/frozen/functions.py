@@ -48,7 +48,8 @@ def function_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Point
     """
     if operation.layers or not operation.functions:
         return
-    for comment, flags, x in _points(*operation.functions, dtype):
+    (h,) = operation.functions
+    for comment, flags, x in _points(h, dtype):
         yield comment, flags, x, [DELTA[i % len(DELTA)] for i in range(len(x))]
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from backprop_oracle.autodiff import Answer, quick_compilation
+from backprop_oracle.autodiff import quick_compilation
 from backprop_oracle.definitions import FUNCTIONS, affine, definition
 from backprop_oracle.program import traced
-from backprop_oracle.rounding import Precision, bounded
+from backprop_oracle.rounding import Answer, Precision, bounded
 from backprop_reference import OPERATIONS, Gradients, Jacobian, Layer, backpropagation
 from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
 from backprop_reference.table import ACTIVATIONS
