@@ -10,9 +10,13 @@ from backprop_reference import OPERATIONS
 
 
 def sampled(rows: Iterable[Any], sample: Container[Any]) -> list[ParameterSet]:
-    """Every row as a parameter, called by its name; those that are not in the sample are exhaustive."""
+    """Every row as a parameter, or a tuple as several; those that are not in the sample are exhaustive."""
     return [
-        pytest.param(row, id=getattr(row, "name", row), marks=() if row in sample else pytest.mark.exhaustive)
+        pytest.param(
+            *(row if type(row) is tuple else (row,)),
+            id=getattr(row, "name", None),
+            marks=() if row in sample else pytest.mark.exhaustive,
+        )
         for row in rows
     ]
 
