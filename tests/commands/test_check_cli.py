@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner, Result
 
+from backprop_properties.checking import isolation, worker
 from backprop_properties.checking import run as runs
+from backprop_properties.checking.isolation import Task
 from backprop_properties.commands import check as command
 from backprop_properties.commands.app import app
 from backprop_properties.commands.check_output import SCHEMA
@@ -47,6 +51,23 @@ def file(tmp_path: Path) -> Any:
         return str(tmp_path / name)
 
     return write
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Files are looked into and checked here, which is quick: what the test is about needs no processes."""
+
+    def results(tasks: Sequence[Task], *_: Any) -> Iterator[tuple[Task, Any]]:
+        for task in tasks:
+            yield task, worker.result_of(task._replace(memory=None), tmp_path / "diary")
+
+    monkeypatch.setattr(runs, "results", results)
+    monkeypatch.setattr(isolation, "spare_process", nullcontext)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name, module in [*sys.modules.items()]:
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def backprop(*arguments: str) -> Result:
@@ -107,6 +128,7 @@ def test_json_on_standard_output_is_json_whatever_is_printed(file: Any) -> None:
     assert "WRONG" in result.stderr
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_json_and_junit_go_into_files(file: Any, tmp_path: Path) -> None:
     text = WRONG + "def square(x):\n    return x * x\n"
     json_file, junit_file = tmp_path / "out.json", tmp_path / "out.xml"
@@ -123,6 +145,7 @@ def test_json_and_junit_go_into_files(file: Any, tmp_path: Path) -> None:
     assert "softmax_vjp" in (shown.text or "")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_options_reach_the_check(file: Any) -> None:
     relu = "def relu_vjp(delta, x):\n    return delta * (x >= 0)\n"
     plain = backprop(file(relu), *FEW, "--dtype", "float32", "--dtype", "float64", "--seed", "3", "--json", "-")
@@ -139,6 +162,7 @@ def test_options_reach_the_check(file: Any) -> None:
     assert any(check["law"] == "batch_equals_the_loop" for check in report["checks"])
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_domain_is_for_the_operations_that_it_fits(file: Any) -> None:
     text = RIGHT + "def dot(x, y):\n    return (x * y).sum()\n"
     result = backprop(file(text), *FEW, "--domain", "y=integers", "--json", "-")
@@ -151,6 +175,7 @@ def test_a_domain_is_for_the_operations_that_it_fits(file: Any) -> None:
 # ── What is found in a file ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_operations_are_chosen_by_name_or_family(file: Any) -> None:
     text = RIGHT + "\ndef activation_identity(W, x, b):\n    return W @ x + b\nadd = np.add\n"
     for names, expected in (
@@ -162,6 +187,7 @@ def test_operations_are_chosen_by_name_or_family(file: Any) -> None:
         assert [report["operation"] for report in report_of(result)["reports"]] == expected
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_a_file_only_imports_is_not_checked_unless_asked(file: Any) -> None:
     path = file("from math import exp\n" + RIGHT)
     result = backprop(path, *FEW, "--json", "-")
@@ -179,6 +205,7 @@ def test_a_file_may_import_what_lies_beside_it_and_hold_dataclasses(file: Any, t
     assert not (tmp_path / "__pycache__").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_several_files_are_checked_and_each_is_named(file: Any) -> None:
     result = backprop(file(RIGHT, "a.py"), file(WRONG, "b.py"), file("1 / 0", "c.py"), *FEW)
     assert result.exit_code == 2
@@ -233,6 +260,7 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest(file: Any, tmp_path:
     assert "is a folder; name the files in it" in backprop(str(tmp_path)).stderr
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_names_that_almost_fit_are_mentioned(file: Any) -> None:
     result = backprop(file(RIGHT + "def sofmax_jacobian(x):\n    return x\ndef conv_vjp(d, x):\n    return d"), *FEW)
     assert result.exit_code == 0
@@ -242,6 +270,7 @@ def test_names_that_almost_fit_are_mentioned(file: Any) -> None:
     assert "conv_vjp is not checked" in result.stderr
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_misspelt_ending_beside_a_right_name_is_mentioned(file: Any) -> None:
     own = "def softmax(x):\n    e = np.exp(x - max(x))\n    return e / e.sum()\n"
     others = "def softmax_vpj(delta, x):\n    return delta\ndef row_max(x):\n    return x\nsoftmax_vj = max\n"
@@ -253,6 +282,7 @@ def test_a_misspelt_ending_beside_a_right_name_is_mentioned(file: Any) -> None:
     assert backprop(file(f"import numpy as np\n{own}{others}"), "--operations", "softmax", *FEW).stderr == said
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_misspelt_names_and_names_of_families_are_mentioned_beside_others(file: Any) -> None:
     names = ("square_vjp", "square_vjp2", "sotfmax", "softmax_vpj", "activation", "activation_vjp", "my_relu")
     text = "def square_vjp(delta, x):\n    return 2 * x * delta\n"
@@ -266,6 +296,7 @@ def test_misspelt_names_and_names_of_families_are_mentioned_beside_others(file: 
     }
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_missing_sum_over_the_batch_is_wrong_if_asked_for_and_else_told(file: Any) -> None:
     vjp = "def affine_vjp(delta, W, x, b):\n    return delta[..., None] * x[..., None, :], delta @ W, delta * 1\n"
     result = backprop(file(vjp), *FEW)
@@ -281,6 +312,7 @@ def test_what_the_file_sets_for_floating_point_errors_is_not_the_tools(file: Any
     assert backprop(file(text)).exit_code == 0
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_files_of_one_name_are_told_apart(file: Any, tmp_path: Path) -> None:
     for folder in "ab":
         (tmp_path / folder).mkdir()
@@ -293,6 +325,7 @@ def test_files_of_one_name_are_told_apart(file: Any, tmp_path: Path) -> None:
     assert suites == ["a/mine.py: softmax", "b/mine.py: softmax"]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_jacobian_of_the_slides_shape_is_told_which_is_wanted(file: Any) -> None:
     result = backprop(file("def dot_jacobian(x, y):\n    return y[None], x[None]\n"), *FEW)
     assert result.exit_code == 1
@@ -300,6 +333,7 @@ def test_a_jacobian_of_the_slides_shape_is_told_which_is_wanted(file: Any) -> No
     assert "J_x has the slide's shape (1, 1), expected that of jax.jacrev: output + argument, (1,)" in said
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_report_that_cannot_be_written_does_not_take_the_other_with_it(
     file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,35 +363,38 @@ def test_a_report_does_not_take_the_place_of_code_or_of_another(file: Any, tmp_p
 
 
 DEADLY = {
-    "crash": ("ctypes.string_at(0)", "was killed by SIGSEGV (Segmentation fault) in call "),
-    "exit": ("os._exit(0)", "the process ended itself with exit code 0 in call "),
-    "loop": ("\n        while True:\n            pass", "stopped after 5 s in call "),
-    "abort": ("os.abort()", "was killed by SIGABRT (Aborted) in call "),
+    "exp": ("ctypes.string_at(0)", "was killed by SIGSEGV (Segmentation fault) in call ", -signal.SIGSEGV),
+    "tanh": ("os._exit(0)", "the process ended itself with exit code 0 in call ", 0),
+    "negate": ("os.abort()", "was killed by SIGABRT (Aborted) in call ", -signal.SIGABRT),
+    "square": ("\n        while True:\n            pass", "stopped after 5 s in call ", None),
 }
 
 
-@pytest.mark.parametrize("how", DEADLY)
-def test_a_deadly_call_is_a_failure_with_its_input_and_the_rest_goes_on(file: Any, tmp_path: Path, how: str) -> None:
-    statement, says = DEADLY[how]
-    tanh = f"def tanh_vjp(delta, x):\n    if x.size == 3: {statement}\n    return delta * (1 - np.tanh(x) ** 2)\n"
-    path = file(f"import ctypes, os\n{RIGHT}{tanh}")
-    line = 12 if how != "loop" else 13
-    result = backprop(path, *FEW, "--timeout", "20", "--json", "-")
+def test_a_deadly_call_is_a_failure_with_its_input_and_the_rest_goes_on(file: Any, tmp_path: Path) -> None:
+    right = {"exp": "np.exp(x)", "tanh": "(1 - np.tanh(x) ** 2)", "negate": "-1", "square": "2 * x"}
+    text, begins = f"import ctypes, os\n{RIGHT}", {}
+    for name, (statement, _, _) in DEADLY.items():
+        begins[name] = text.count("\n") + 1
+        text += f"def {name}_vjp(delta, x):\n    if x.size == 3: {statement}\n    return delta * {right[name]}\n"
+    result = backprop(file(text), *FEW, "--timeout", "20", "--json", "-")
     assert result.exit_code == 1, result.output
-    tanh_report, softmax_report = report_of(result)["reports"]
-    assert softmax_report["passed"] is True
-    (failure,) = tanh_report["failures"]
-    assert failure["law"] == "every_call_returns"
-    assert says in failure["message"]
-    assert "of vjp" in failure["message"]
-    if how != "exit":
-        assert any(f"at line {n} of mine.py" in failure["message"] for n in (line, line + 1)), failure["message"]
-    if how != "loop":
-        again = pasted(failure["reproduction"], tmp_path)
-        assert again.returncode == {"crash": -signal.SIGSEGV, "abort": -signal.SIGABRT, "exit": 0}[how], again.stderr
-        assert "softmax" not in failure["reproduction"]
-        survived = pasted(failure["reproduction"].replace("tanh_vjp(delta, x)", "print(x.size)"), tmp_path)
-        assert survived.stdout == "3\n"
+    reports = {report["operation"]: report for report in report_of(result)["reports"]}
+    assert set(reports) == {*DEADLY, "softmax"}
+    assert reports["softmax"]["passed"] is True
+    for name, (_, says, code) in DEADLY.items():
+        (failure,) = reports[name]["failures"]
+        assert failure["law"] == "every_call_returns"
+        assert says in failure["message"]
+        assert "of vjp" in failure["message"]
+        if name != "tanh":  # an exit leaves no trace
+            within = range(begins[name] + 1, begins[name] + 4)
+            assert any(f"at line {n} of mine.py" in failure["message"] for n in within), failure["message"]
+        if code is not None:
+            again = pasted(failure["reproduction"], tmp_path)
+            assert again.returncode == code, again.stderr
+            assert "softmax" not in failure["reproduction"]
+            survived = pasted(failure["reproduction"].replace(f"{name}_vjp(delta, x)", "print(x.size)"), tmp_path)
+            assert survived.stdout == "3\n"
 
 
 def test_what_is_slow_is_not_wrong(file: Any) -> None:
@@ -368,6 +405,7 @@ def test_what_is_slow_is_not_wrong(file: Any) -> None:
     assert "--timeout gives it more" in result.stderr
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_brackets_in_names_are_shown(file: Any) -> None:
     result = backprop(file("def activation_relu(W, x, b):\n    return (W @ x + b).clip(0)\n"), *FEW)
     assert result.exit_code == 0, result.output
@@ -490,6 +528,7 @@ def test_help_teaches_with_an_example() -> None:
         assert piece in result.output, piece
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_somebody_wrote_elsewhere_is_checked(file: Any) -> None:
     file(WRONG, "mylib.py")
     result = backprop(file("from mylib import softmax, softmax_vjp\nfrom numpy import exp"), *FEW, "--json", "-")
@@ -498,6 +537,7 @@ def test_what_somebody_wrote_elsewhere_is_checked(file: Any) -> None:
     assert "note: mine.py: exp is imported, and not checked" in result.stderr
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_forward_alone_that_is_imported_is_checked(file: Any) -> None:
     file(SOFTMAX, "mylib.py")
     assert "softmax" in backprop(file("from mylib import softmax"), *FEW).stdout

@@ -37,12 +37,8 @@ def main(folder: Path) -> None:
     if task.operation is not None:
         _import_the_check()
     (folder / "ready").touch()
-    try:
-        result = listed(task.path) if task.operation is None else checked(task, task.operation, folder / "call")
-    except _NotImported as error:
-        result = Unusable(error.args[0])
     partial = folder / "partial"
-    partial.write_bytes(pickle.dumps(result))
+    partial.write_bytes(pickle.dumps(result_of(task, folder / "call")))
     partial.rename(folder / "result")
     os._exit(0)
 
@@ -63,6 +59,14 @@ def _task(folder: Path) -> Task:
 def _import_the_check() -> None:
     """Before somebody's folder is on the path, with who knows what names in it."""
     importlib.import_module(f"{__package__}.check")
+
+
+def result_of(task: Task, diary: Path) -> Any:
+    """What is in a file, the report of one operation, or why there is neither."""
+    try:
+        return listed(task.path) if task.operation is None else checked(task, task.operation, diary)
+    except _NotImported as error:
+        return Unusable(error.args[0])
 
 
 class _NotImported(Exception):
