@@ -249,9 +249,8 @@ def _filled_with_zeros(params: Params) -> Params:
 def added(equation: Equation, operands: Sequence[Array], sum_of: Callable[[Array, Array, Array], Array]) -> Array:
     """The result of a scatter-add: `sum_of(array, places, updates)` adds each update at a place of the flat array."""
     array, indices, updates = operands
-    one_by_one = jax.vmap(
-        lambda update: equation.primitive.bind(np.zeros(array.shape), indices, update, **equation.params)
-    )
+    scatter: Any = equation.primitive.bind
+    one_by_one: Any = jax.vmap(lambda update: scatter(np.zeros(array.shape), indices, update, **equation.params))
     hits = np.asarray(one_by_one(np.eye(updates.size).reshape(-1, *updates.shape))).reshape(updates.size, array.size)
     updates, places = np.nonzero(hits)
     return sum_of(array, places, operands[2].ravel()[updates]).reshape(array.shape)

@@ -20,7 +20,6 @@ import pytest
 from backprop_properties import load_vectors
 from backprop_properties.checking.python_files import Implementation, python_name
 from backprop_properties.frozen import cases as chosen
-from backprop_properties.frozen.results import undefined
 from backprop_properties.frozen.diff import quantities
 from backprop_properties.frozen.files import (
     MANIFEST,
@@ -33,6 +32,7 @@ from backprop_properties.frozen.floats import from_text, rounded_up, to_hex, to_
 from backprop_properties.frozen.integrity import examine
 from backprop_properties.frozen.judge import judged
 from backprop_properties.frozen.notes import KINDS, NOTES
+from backprop_properties.frozen.results import undefined
 from backprop_properties.frozen.writer import as_bytes, document_of
 from backprop_reference import OPERATIONS
 

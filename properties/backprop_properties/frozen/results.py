@@ -76,7 +76,7 @@ def jacobians_of(operation: Operation, chosen: Chosen) -> Mapping[str, Result]:
     if chosen.special:
         return _by_name(operation, _special(operation, chosen, "jacobian"))
     asked = _asked(operation, Case(chosen.args, chosen.delta, ()), "jacobian")
-    return _by_name(operation, [one and _rounded(one, chosen.dtype) for one in asked])
+    return _by_name(operation, [None if one is None else _rounded(one, chosen.dtype) for one in asked])
 
 
 def examples(operation: Operation, chosen: Chosen) -> Iterator[Case]:

@@ -234,15 +234,16 @@ def _applied(f: Format, h: ScalarFunction, z: Rounded) -> tuple[Rounded, Rounded
     """`h(z)` and `h′(z)`, with all that happens to them within reach of `z`."""
     if h is identity:
         return z, Rounded(0 * z.v + 1, 0 * z.v + 1)
-    middles, reach = [arb(a).mid() for a in z.v], REACH * f.eps
+    middles, n, reach = [arb(a).mid() for a in z.v], len(z.v), REACH * f.eps
     beside = [end.mid() for a, s in zip(middles, z.s, strict=True) for end in (a - reach * s, a + reach * s)]
     try:
         points = slopes_at(FUNCTIONS[h.name], [*middles, *beside])
-        around = [points[k + len(middles) :][k : k + 2] for k in range(len(middles))]
+        around = [points[n + 2 * k : n + 2 * k + 2] for k in range(n)]
     except PrecisionCapReached:  # the edge of the domain is within reach: no digit is safe
         points = slopes_at(FUNCTIONS[h.name], middles)
-        around = [[(arb(LARGEST), arb(LARGEST))]] * len(middles)
-    entries = [_around(h, a, *pair, reach) for a, *pair in zip(middles, points, around, strict=False)]
+        around = [[(arb(LARGEST), arb(LARGEST))]] * n
+    triples = zip(middles, points[:n], around, strict=True)
+    entries = [_around(h, a, here, ends, reach) for a, here, ends in triples]
     v, s, slope, slope_s = _balls(entries).reshape(-1, 4).T
     return Rounded(v, s + f.tiny), Rounded(slope, slope_s + f.tiny)
 
