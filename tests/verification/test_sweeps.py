@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from backprop_properties.cases import hypothesis_shrink as shrink
 from backprop_properties.cases.block import ENTRIES, ROWS, draw_block, draw_sizes, rows_of
-from backprop_properties.cases.hypothesis_shrink import smallest
-from backprop_properties.cases.inputs import TILES, Case, cores
+from backprop_properties.cases.domain import domain_of
+from backprop_properties.cases.inputs import TILES, Case
+from backprop_properties.cases.shrink import complexity, smallest
 from backprop_properties.commands.app import app
 from backprop_properties.evidence.faults import FAULTS, implementation
 from backprop_properties.evidence.faults.sometimes import SOMETIMES
@@ -33,7 +33,7 @@ from backprop_properties.verification import run as verification
 from backprop_properties.verification.findings import BATCH, Failure, Outcome
 from backprop_properties.verification.run import EVERY_LAW_ON, PART, PARTS, Report, cut
 from backprop_properties.verification.sweep import replay_batch, try_sweep
-from backprop_properties.verification.trial import shrunk
+from backprop_properties.verification.trial import everywhere, shrunk
 from backprop_reference import OPERATIONS, Operation
 from samples import FAMILIES, sampled
 
@@ -71,7 +71,7 @@ def test_shapes_are_fresh_small_mostly_with_tails_ones_and_empty_ones() -> None:
 @pytest.mark.parametrize("name", ["softmax", "logistic_regression", "backpropagation[tanh]"])
 def test_a_softmax_is_never_of_nothing(name: str) -> None:
     draw, operation = np.random.default_rng(0), OPERATIONS[name]
-    letter = cores(operation)[operation.arguments.index("y") if "y" in operation.arguments else 0][0]
+    letter = operation.cores[operation.arguments.index("y") if "y" in operation.arguments else 0][0]
     assert all(draw_sizes(operation, draw)[letter] > 0 for _ in range(500))
 
 
@@ -106,7 +106,7 @@ def test_blocks_are_of_a_bounded_size() -> None:
     for operation in OPERATIONS.values():
         for _ in range(50):
             sizes = draw_sizes(operation, draw)
-            entries = sum(int(np.prod([sizes[c] for c in core])) for core in cores(operation))
+            entries = sum(int(np.prod([sizes[c] for c in core])) for core in operation.cores)
             assert 8 <= rows_of(operation, sizes, PART) <= ROWS
             assert rows_of(operation, sizes, PART) * entries <= ENTRIES
 
@@ -175,7 +175,7 @@ def test_a_fault_in_one_of_20_000_cases_is_found_shrunk_and_reproducible(name: s
     assert failure.law == VJP
     small = shrunk(failure, wrong)
     assert small.what == f"d{argument}"
-    assert shrink.complexity(small.case) <= shrink.complexity(failure.case)
+    assert complexity(small.case) <= complexity(failure.case)
     assert sum(a.size for a in (*small.case.args, small.case.delta)) <= 9
     assert reproduced(small, wrong).what == f"d{argument}"
 
@@ -295,31 +295,52 @@ def case_of(name: str, sizes: dict[str, int], seed: int = 0) -> Case:
 def test_the_smallest_case_keeps_what_makes_it_fail_and_nothing_else() -> None:
     case = case_of("affine", {"d": 9, "n": 40})
     rare = case.args[1][17]
-    small = smallest(OPERATIONS["affine"], case, lambda case: rare in case.args[1], {})
+    small = smallest(everywhere(OPERATIONS["affine"]), case, lambda case: rare in case.args[1])
     assert small.args[1].tolist() == [rare]
     assert small.args[0].shape == (0, 1)
     assert small.delta.shape == (0,)
 
 
 def test_the_smallest_case_stays_in_the_domain() -> None:
-    case = case_of("log", {"n": 6})
+    case, positive = case_of("log", {"n": 6}), everywhere(OPERATIONS["log"], {"x": "positive"})
     tried: list[Case] = []
-    small = smallest(OPERATIONS["log"], case, lambda case: tried.append(case) or case.delta.size > 1, {"x": "positive"})
+    small = smallest(positive, case, lambda case: tried.append(case) or case.delta.size > 1)
     assert small.args[0].shape == (2,)
     assert all((case.args[0] > 0).all() for case in tried)
     one_hot = replace(case_of("softmax_cross_entropy", {"n": 5}), args=(np.arange(5.0), np.eye(5)[2]))
     seen: list[Case] = []
     fails = lambda case: seen.append(case) or case.args[0].size > 2  # noqa: E731
-    assert smallest(OPERATIONS["softmax_cross_entropy"], one_hot, fails, {"y": "one-hot"}).args[0].size == 3
+    domain = everywhere(OPERATIONS["softmax_cross_entropy"], {"y": "one-hot"})
+    assert smallest(domain, one_hot, fails).args[0].size == 3
     assert all(sorted(case.args[1])[-2:] in ([0, 1], [1]) and case.args[1].sum() == 1 for case in seen)
 
 
+def test_the_smallest_case_has_a_size_of_the_domain() -> None:
+    case = case_of("softmax", {"n": 64})
+    rare, eights = case.args[0][41], domain_of(OPERATIONS["softmax"], {"n": "multiple of 8"})
+    tried: list[Case] = []
+    small = smallest(eights, case, lambda case: tried.append(case) or rare in case.args[0])
+    assert sorted(small.args[0].tolist()) == sorted([rare, *[0.0] * 7])
+    assert {case.delta.size % 8 for case in tried} == {0}
+
+
+def test_any_entry_can_be_left_out_and_layouts_stay_plain() -> None:
+    case = case_of("affine", {"d": 9, "n": 40})
+    first, last = case.args[1][[3, 38]]
+    needed = lambda case: first in case.args[1] and last in case.args[1] and len(case.delta) > 1  # noqa: E731
+    small = smallest(everywhere(OPERATIONS["affine"]), case, needed)
+    assert small.args[1].tolist() == [first, last]
+    assert [a.tolist() for a in (small.args[0], small.args[2], small.delta)] == [[[0, 0], [0, 0]], [0, 0], [0, 0]]
+    assert all(a.flags.c_contiguous for a in small.args)
+
+
 def test_a_softmax_is_shrunk_to_something() -> None:
-    assert smallest(OPERATIONS["softmax"], case_of("softmax", {"n": 9}), lambda case: True, {}).args[0].shape == (1,)
+    softmax = everywhere(OPERATIONS["softmax"])
+    assert smallest(softmax, case_of("softmax", {"n": 9}), lambda case: True).args[0].shape == (1,)
 
 
 def test_the_reproduction_of_an_empty_array_has_its_shape() -> None:
-    case = Case("matvec", (np.zeros((2, 0)), np.zeros(0)), np.zeros(2), ())
+    case = Case((np.zeros((2, 0)), np.zeros(0)), np.zeros(2), ())
     failure = findings.failure_at(OPERATIONS["matvec"], VJP, Violation("dW", "no"), case)
     assert "W = np.zeros((2, 0), np.float64)" in failure.reproduction
     exec(failure.reproduction, {})

@@ -1,20 +1,16 @@
-"""What the laws are tried on: shapes from an operation's signature, values from regimes in which real bugs live.
+"""What the laws are tried on: a case, its shapes from an operation's signature, and what an operation does not take.
 
 Shapes come from a pool that a seed fixes: JAX compiles anew for every shape, so a run tries many values on few shapes,
-and other seeds try others. Values are drawn entry by entry, so that Hypothesis can shrink a failure to a few ones and
-zeros. What an operation does not take (logarithms of negative numbers) is a fact of its row.
+and other seeds try others. The values are those of `values.py`.
 """
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from backprop_reference import Operation
@@ -87,30 +83,6 @@ def shape_pool(operation: Operation, seed: int, count: int = 3, empty: bool = Tr
 # ── Values ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _magnitudes(dtype: np.dtype[Any], low: float, high: float) -> st.SearchStrategy[float]:
-    """Numbers of either sign whose size is spread evenly over powers of two."""
-    exponents = st.floats(np.log2(low), min(np.log2(high), 1023.9))  # 2.0 ** 1024 does not exist
-    return st.builds(lambda sign, e: sign * 2.0**e, st.sampled_from([1.0, -1.0]), exponents)
-
-
-@cache
-def regimes(dtype: np.dtype[Any]) -> dict[str, st.SearchStrategy[float]]:
-    """Where values are drawn from; `dtype` sets what is huge, tiny and saturating."""
-    info = ml_dtypes.finfo(dtype)
-    largest, normal, smallest = float(info.max), float(info.smallest_normal), float(info.smallest_subnormal)
-    saturated = 1.1 * float(np.log(1 / smallest))
-    return {
-        "ordinary": st.floats(-8, 8),
-        "simple": st.sampled_from([0.0, 1.0, -1.0, 2.0, 0.5, -0.5, -2.0, 3.0, -0.0]),  # ties and exact zeros
-        "saturating": st.floats(-saturated, saturated),
-        "huge": _magnitudes(dtype, largest**0.5, largest),
-        "tiny": _magnitudes(dtype, smallest, normal * 1e3) | st.sampled_from([0.0, -0.0, smallest, -smallest]),
-        "anything": _magnitudes(dtype, smallest, largest) | st.just(0.0),
-    }
-
-
-USUAL = ("ordinary", "ordinary", "ordinary", "simple", "simple", "saturating", "tiny", "huge", "anything")
-
 KINDS: Mapping[str, str] = {
     "positive": "above 0, and with a reciprocal in the dtype",
     "non-negative": "0 or above",
@@ -139,42 +111,6 @@ def into_domain(kind: str, a: Array) -> Array:
         weights = np.exp(-np.abs(a.astype(np.float64)))
         return (weights / max(weights.sum(), 1e-300)).astype(a.dtype)
     return a
-
-
-def arrays(shape: tuple[int, ...], dtype: np.dtype[Any], regime: str) -> st.SearchStrategy[Array]:
-    """Arrays of a dtype, entries from a regime, rounded to the dtype; a long one repeats many of its entries."""
-    largest = float(ml_dtypes.finfo(dtype).max)
-    wide = hnp.arrays(np.float64, shape, elements=regimes(dtype)[regime], fill=regimes(dtype)[regime])
-    return wide.map(lambda a: np.asarray(np.clip(a, -largest, largest), dtype))
-
-
-@st.composite
-def cases(
-    draw: st.DrawFn,
-    operation: Operation,
-    pool: list[Sizes],
-    dtypes: tuple[np.dtype[Any], ...],
-    domain: Mapping[str, str] | None = None,
-    usual: tuple[str, ...] = USUAL,
-) -> Case:
-    """A case of an operation. `domain` narrows arguments further than its row does."""
-    sizes, dtype = draw(st.sampled_from(pool)), draw(st.sampled_from(dtypes))
-    regime = draw(st.sampled_from(usual))
-    kinds = {**operation.domain, **(domain or {})}
-
-    def array(core: tuple[str, ...], name: str) -> Array:
-        shape = tuple(sizes[letter] for letter in core)
-        mixed = draw(st.sampled_from([regime, regime, "ordinary", "simple"]))
-        kind = kinds.get(name, "")
-        if kind == "target":
-            kind = draw(st.sampled_from(["one-hot", "distribution", "real"]))
-        return into_domain(kind, draw(arrays(shape, dtype, mixed)))
-
-    *inputs, output = operation.cores
-    args = tuple(array(core, name) for core, name in zip(inputs, operation.arguments, strict=True))
-    delta = array(output, "delta")
-    tangents = tuple(draw(arrays(a.shape, dtype, "simple")) for a in args)
-    return Case(args, delta, tangents)
 
 
 # ── Memory layouts ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,16 +5,18 @@ there is nothing that a search with a replay could rely on.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from .domain import Domain
 from .inputs import Array, Case, sizes_of
-from .plan import TAILS, into_the_domain
+from .plan import TAILS, directions
 
 SECONDS = 0.5
+PIECES = 32  # of an axis that are left out in turn, at the finest
 ENTRIES = 40  # of an array whose numbers are made plainer one by one
 
 
@@ -28,39 +30,62 @@ def smallest(domain: Domain, case: Case, fails: Callable[[Case], bool], seconds:
     [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     until = time.perf_counter() + seconds
-    for steps in (_smaller, _plainer):
+    for steps in (_shorter, _fewer, _plainer):
         again = True
         while again:
             again = False
             for candidate in steps(domain, case):
                 if time.perf_counter() > until:
                     return case
-                if not _same(candidate, case) and fails(candidate):
+                if complexity(candidate) < complexity(case) and fails(candidate):
                     case, again = candidate, True
                     break
     return case
 
 
-def _same(a: Case, b: Case) -> bool:
-    pairs = zip((*a.args, a.delta), (*b.args, b.delta), strict=True)
-    return all(x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in pairs)
+def complexity(case: Case) -> tuple[int, int]:
+    """How large a case is: its entries first, then the digits that they are written with."""
+    arrays = (*case.args, case.delta)
+    return sum(a.size for a in arrays), sum(_digits(v) for a in arrays for v in a.ravel()[: 4 * ENTRIES].tolist())
 
 
-def _smaller(domain: Domain, case: Case) -> Iterator[Case]:
-    """Each size in turn at each smaller one, the smallest first."""
-    sizes = sizes_of(domain.operation, case)
-    for letter, size in sizes.items():
-        for less in sorted({1, 2, 3, 4, 5, 6, *TAILS, size // 2, size - 1}):
-            if 0 <= less < size and domain.allows({**sizes, letter: less}):
-                yield _cut(domain, case, letter, less)
+def _digits(v: Any) -> int:
+    return {0.0: 0, 1.0: 1}.get(v, len(repr(float(v))) + (v < 0))
 
 
-def _cut(domain: Domain, case: Case, letter: str, size: int) -> Case:
-    arrays = [
-        a[tuple(slice(size) if axis == letter else slice(None) for axis in core)].copy()
-        for core, a in zip(domain.operation.cores, (*case.args, case.delta), strict=True)
-    ]
-    return into_the_domain(domain, replace(case, args=tuple(arrays[:-1]), delta=arrays[-1]))
+# ── Fewer entries ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _shorter(domain: Domain, case: Case) -> Iterator[Case]:
+    """The first entries of each axis in turn, as few as will do."""
+    for letter, size in sizes_of(domain.operation, case).items():
+        for less in sorted({0, 1, 2, 3, 4, 5, 6, *TAILS, size // 2, size - 1}):
+            if 0 <= less < size:
+                yield from _kept(domain, case, letter, np.arange(size) < less)
+
+
+def _fewer(domain: Domain, case: Case) -> Iterator[Case]:
+    """Any entries of each axis in turn left out: half of them, a quarter, down to one alone."""
+    for letter, size in sizes_of(domain.operation, case).items():
+        length = size
+        while length > max(size // PIECES, 1):
+            length = (length + 1) // 2
+            for start in range(0, size, length):
+                place = np.arange(size)
+                yield from _kept(domain, case, letter, (place < start) | (place >= start + length))
+
+
+def _kept(domain: Domain, case: Case, letter: str, kept: Array) -> Iterator[Case]:
+    """The case with some entries of an axis alone, if the domain has that size."""
+    operation = domain.operation
+    if domain.allows({**sizes_of(operation, case), letter: int(kept.sum())}):
+        pairs = zip(operation.cores, (*case.args, case.delta), strict=True)
+        yield _with(
+            domain, case, [np.compress(kept, a, core.index(letter)) if letter in core else a for core, a in pairs]
+        )
+
+
+# ── Plainer numbers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _plainer(domain: Domain, case: Case) -> Iterator[Case]:
@@ -68,10 +93,7 @@ def _plainer(domain: Domain, case: Case) -> Iterator[Case]:
     arrays = [*case.args, case.delta]
     for i, a in enumerate(arrays):
         for b in _candidates(a):
-            changed = [*arrays[:i], b, *arrays[i + 1 :]]
-            candidate = into_the_domain(domain, replace(case, args=tuple(changed[:-1]), delta=changed[-1]))
-            if _plainness(candidate) < _plainness(case):  # a domain may undo the change
-                yield candidate
+            yield _with(domain, case, [*arrays[:i], b, *arrays[i + 1 :]])
 
 
 def _candidates(a: Array) -> Iterator[Array]:
@@ -89,9 +111,8 @@ def _candidates(a: Array) -> Iterator[Array]:
                 yield b
 
 
-def _plainness(case: Case) -> int:
-    return sum(_digits(v) for a in (*case.args, case.delta) for v in a.ravel()[: 4 * ENTRIES].tolist())
-
-
-def _digits(v: float) -> int:
-    return {0.0: 0, 1.0: 1}.get(v, len(repr(float(v))) + (v < 0))
+def _with(domain: Domain, case: Case, arrays: Sequence[Array]) -> Case:
+    """The case with other arguments and another cotangent, of which those that are new are moved into the domain."""
+    names, before = (*domain.operation.arguments, "delta"), (*case.args, case.delta)
+    *args, delta = (a if a is old else domain.into(name, a) for name, old, a in zip(names, before, arrays, strict=True))
+    return replace(case, args=tuple(args), delta=delta, tangents=directions(args))

@@ -38,7 +38,7 @@ def verify(
     """Run every law on every operation: the main job.
 
     Each operation's forward, Jacobians and vjp are compared with JAX and with the certified truth, on shapes and values
-    drawn by Hypothesis. Exit code 0: all laws hold; 1: one does not, or nothing was checked; 2: the call was wrong;
+    drawn from a seed. Exit code 0: all laws hold; 1: one does not, or nothing was checked; 2: the call was wrong;
     130: interrupted.
 
     From the 101st case of an operation on, cases are swept: many of a shape at once, the value and the vjp of each

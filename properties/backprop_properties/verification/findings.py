@@ -9,8 +9,8 @@ import numpy as np
 
 from backprop_reference import OPERATIONS, Operation
 
-from ..cases.hypothesis_shrink import complexity
 from ..cases.inputs import Case
+from ..cases.shrink import complexity
 from ..laws.claims import Array, Measure, Violation
 from ..laws.table import LAWS
 from ..laws.truth import JUDGE_LAWS, TRUTH_LAWS

@@ -6,22 +6,24 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from hypothesis import Phase
 
 from backprop_oracle.autodiff import evaluated
 from backprop_reference import OPERATIONS, Operation
 
 from ..cases.block import Block
-from ..cases.hypothesis_shrink import run, smallest
-from ..cases.inputs import Case, Sizes, cases, into_domain, shape_pool, sizes_of
-from ..cases.regimes import regime_case, regimes_of
+from ..cases.domain import Domain, domain_of
+from ..cases.inputs import Case, Sizes, shape_pool, sizes_of
+from ..cases.plan import directions, into_the_domain
+from ..cases.regimes import free_case, regime_case, regimes_of
+from ..cases.shrink import smallest
 from ..laws.chain_rule import CHAIN_LAWS
 from ..laws.claims import Measure, Violation, judge
-from ..laws.points import LARGEST_JACOBIAN, Implementation
+from ..laws.points import LARGEST_JACOBIAN, PROMISES, Implementation
 from ..laws.table import Claims, Point, point
 from .findings import BATCH, EVERY_LAW, Failure, Outcome, Tally, failure_at
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+SECONDS = 5.0  # that a failure may take to be made smaller
 
 
 class At(Protocol):
@@ -73,52 +75,51 @@ def try_operation(
     """
     started = time.perf_counter()
     implementation = implementation or operation
-    strategy = cases(operation, pool or shape_pool(operation, seed), tuple(dtypes), domain)
+    narrow = everywhere(operation, domain)
     tallies: dict[tuple[str, str], Tally] = {}
     failed: dict[str, Failure] = {}
-    count = 0
-
-    def look(case: Case) -> None:
-        nonlocal count
-        count += 1
-        sizes, dtype = sizes_of(operation, case), case.dtype.name
+    for case in _drawn(narrow, pool or shape_pool(operation, seed), dtypes, examples, seed):
         for law, what, found in violations(laws, point(operation, implementation, case)):
             if isinstance(found, Violation):
                 failed.setdefault(law, failure_at(operation, law, found, case))
                 continue
             tally = tallies.setdefault((law, what), Tally())
-            tally.add(found, sizes, dtype)
-
-    run(strategy, look, examples - examples // 2, seed, (Phase.generate,))
-    for case in _in_every_regime(operation, pool or shape_pool(operation, seed), dtypes, examples // 2, seed):
-        look(case)
+            tally.add(found, sizes_of(operation, case), case.dtype.name)
     if shrink:
-        for law, failure in failed.items():
-            failed[law] = shrunk(failure, implementation, laws, domain)
-    return Outcome(operation.name, count, tallies, list(failed.values()), time.perf_counter() - started)
+        failed = {law: shrunk(failure, implementation, laws, narrow) for law, failure in failed.items()}
+    return Outcome(operation.name, examples, tallies, list(failed.values()), time.perf_counter() - started)
 
 
-def _in_every_regime(
-    operation: Operation, pool: list[Sizes], dtypes: Sequence[np.dtype[Any]], count: int, seed: int
+def everywhere(operation: Operation, kinds: Mapping[str, str] | None = None) -> Domain:
+    """All that an operation takes, of which `kinds` may leave out some numbers of some arguments."""
+    return domain_of(operation, {**dict.fromkeys(PROMISES, True), **(kinds or {})})
+
+
+def _drawn(
+    domain: Domain, pool: Sequence[Sizes], dtypes: Sequence[np.dtype[Any]], examples: int, seed: int
 ) -> Iterator[Case]:
-    """Cases from every regime in turn. Hypothesis likes small changes to what it has just tried; this does not."""
+    """Cases from every regime in turn, and between them cases whose arrays have each a regime of its own."""
+    operation = domain.operation
     random = np.random.default_rng([seed, *operation.name.encode()])
     regimes = [regime for regime in regimes_of(operation) if regime != "masks"]
-    for k in range(count):
-        dtype = np.dtype(dtypes[k // len(regimes) % len(dtypes)])
-        case = regime_case(operation, regimes[k % len(regimes)], dtype, random, pool[k % len(pool)])
-        pairs = zip(operation.arguments, case.args, strict=True)
-        args = tuple(into_domain(operation.domain.get(name, ""), a) for name, a in pairs)
-        yield replace(case, args=args, tangents=tuple(random.integers(-2, 3, a.shape).astype(dtype) for a in args))
+    for k in range(examples):
+        turn, free = k // 2, k % 2 == 0
+        sizes, dtype = pool[turn % len(pool)], np.dtype(dtypes[turn // len(regimes) % len(dtypes)])
+        if free:
+            case = free_case(operation, np.dtype(random.choice(dtypes)), random, sizes)
+        else:
+            case = regime_case(operation, regimes[turn % len(regimes)], dtype, random, sizes)
+        case = into_the_domain(domain, case)
+        yield replace(case, tangents=tuple(random.integers(-2, 3, a.shape).astype(a.dtype) for a in case.args))
 
 
 def shrunk(
     failure: Failure,
     implementation: Implementation | None = None,
     laws: Laws[Point] = EVERY_LAW,
-    domain: Mapping[str, str] | None = None,
+    domain: Domain | None = None,
 ) -> Failure:
-    """The same failure at the smallest case that Hypothesis finds in the time there is."""
+    """The same failure at the smallest case found."""
     if failure.case is None or failure.law == BATCH:
         return failure
     operation, law = OPERATIONS[failure.operation], {failure.law: laws[failure.law]}
@@ -127,8 +128,10 @@ def shrunk(
     def found_at(p: Point) -> Violation | None:
         return next((found for _, _, found in violations(law, p) if isinstance(found, Violation)), None)
 
-    kinds = {**operation.domain, **(domain or {})}
-    case = smallest(operation, failure.case, lambda case: found_at(_sketch(operation, using, case)) is not None, kinds)
+    def fails(case: Case) -> bool:
+        return found_at(_sketch(operation, using, case)) is not None
+
+    case = smallest(domain or everywhere(operation), failure.case, fails, SECONDS)
     found = found_at(point(operation, using, case))
     return failure_at(operation, failure.law, found, case) if found else failure
 
@@ -164,7 +167,7 @@ def replay(operation: str, law: str, delta: Any, *args: Any, implementation: Imp
     """
     row = OPERATIONS[operation]
     arrays = tuple(np.asarray(a) for a in args)
-    case = Case(arrays, np.asarray(delta, arrays[0].dtype), tuple(np.ones_like(a) for a in arrays))
+    case = Case(arrays, np.asarray(delta, arrays[0].dtype), directions(arrays))
     for _, _, found in violations({law: EVERY_LAW[law]}, point(row, implementation or row, case)):
         if isinstance(found, Violation):
             raise found
