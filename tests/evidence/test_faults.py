@@ -11,8 +11,8 @@ import pytest
 from backprop_oracle import certified
 from backprop_oracle.definitions import definition
 from backprop_properties import check
-from backprop_properties.cases.plan import TWISTS, twisted
 from backprop_properties.cases.regimes import regime_case, regimes_of
+from backprop_properties.cases.twists import IN_TURN, twisted
 from backprop_properties.evidence.faults import ASKS, CAUSES, FAULTS, KINDS, MORE, NEIGHBOURS, implementation
 from backprop_properties.laws.claims import Violation
 from backprop_properties.laws.table import LAWS, point
@@ -35,7 +35,7 @@ def drawn(operation, dtype, count, sizes=()):
         ones = dict.fromkeys(operation.letters, 1)
         case = regime_case(operation, regimes[k % len(regimes)], np.dtype(dtype), random,
                            ones if k % 5 == 4 and not sizes else shape)  # fmt: skip
-        case = twisted(operation, case, TWISTS.get(k % 12, ""), k)
+        case = twisted(operation, case, IN_TURN.get(k % 12, ""), k)
         yield replace(case, tangents=tuple(random.integers(-2, 3, a.shape).astype(a.dtype) for a in case.args))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backprop_properties import check
-from backprop_properties.cases.domain import domain_of
+from backprop_properties.cases.domains import domain_of
 from backprop_properties.checking.check import Trial
 from backprop_properties.checking.guard import guarded
 from backprop_properties.evidence.faults import CAUSES, FAULTS, NEIGHBOURS, Neighbour

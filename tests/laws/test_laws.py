@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 from backprop_oracle.definitions import definition
-from backprop_properties.cases.inputs import shape_pool
+from backprop_properties.cases.shapes import shape_pool
 from backprop_properties.verification.findings import EVERY_LAW
 from backprop_properties.verification.trial import try_operation
 from backprop_reference import OPERATIONS

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backprop_oracle import certified
-from backprop_properties.cases import block as block_module
-from backprop_properties.cases.block import draw_block, draw_sizes
-from backprop_properties.cases.inputs import Case
+from backprop_properties.cases import blocks as block_module
+from backprop_properties.cases.blocks import draw_block
+from backprop_properties.cases.case import Case
 from backprop_properties.cases.regimes import regime_case, regimes_of
+from backprop_properties.cases.shapes import draw_sizes
 from backprop_properties.laws.claims import Certified, Measure, Violation, certified_errors, judge
 from backprop_properties.laws.conditions import scale
 from backprop_properties.laws.truth import BOUNDS, JUDGE_LAWS, TRUTH_LAWS, bound_of, limit_of, questions, truth_point

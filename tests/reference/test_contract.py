@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 import backprop_reference
-from backprop_properties.cases.inputs import LAYOUTS
+from backprop_properties.cases.layouts import LAYOUTS
 from backprop_reference import (
     OPERATIONS,
     BlockRow,

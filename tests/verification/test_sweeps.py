@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from backprop_properties.cases.block import ENTRIES, ROWS, draw_block, draw_sizes, rows_of
-from backprop_properties.cases.domain import domain_of
-from backprop_properties.cases.inputs import TILES, Case
+from backprop_properties.cases.blocks import ENTRIES, ROWS, draw_block, rows_of
+from backprop_properties.cases.case import Case
+from backprop_properties.cases.domains import domain_of
+from backprop_properties.cases.shapes import TILES, draw_sizes
 from backprop_properties.cases.shrink import complexity, smallest
 from backprop_properties.commands.app import app
 from backprop_properties.evidence.faults import FAULTS, implementation

@@ -1,1 +1,1 @@
-"""On what the laws are tried: shapes, values, domains, blocks, and smaller cases of a failure."""
+"""The cases that laws are tried on: values, shapes, domains, layouts, blocks, and smaller cases of a failure."""

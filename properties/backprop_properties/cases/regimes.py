@@ -1,7 +1,7 @@
-"""Where the last digits are lost, by name: small cases of an operation, drawn from one regime.
+"""Cases of an operation, drawn from a regime: numbers at which one kind of rounding or range error shows.
 
-`inputs.py` explores what users may hand in; a regime goes where one particular rounding error or range error lives. The
-same regimes feed the laws of `truth.py`, the tests and the comparison of `evidence/accuracy.py`.
+The numbers are those of `values.py`; which regimes an operation has, its promise says. `verify`, `check` and the
+comparison of `evidence/accuracy.py` all draw from them.
 
 >>> from backprop_reference import OPERATIONS
 >>> case = regime_case(OPERATIONS["softmax"], "equal", np.dtype(np.float64), np.random.default_rng(0))
@@ -10,122 +10,16 @@ same regimes feed the laws of `truth.py`, the tests and the comparison of `evide
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from backprop_reference import Operation
 
-from .inputs import Case
-
-Array = NDArray[Any]
-Random = np.random.Generator
-
-# ── Arrays, by regime: float64, to be rounded to the dtype ──────────────────────────────────────────────────────────
-# Of shape `lead + core`, one array after the other along the leading axes; what an array has in common is its own.
-
-Shape = tuple[int, ...]
-
-
-def _own(a: Any, core: Shape) -> Array:
-    """A number of each array, to be combined with its entries."""
-    return np.reshape(a, (*np.shape(a), *(1 for _ in core)))
-
-
-def _ordinary(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    return draw.normal(size=lead + core) * _own(draw.choice([1.0, 3.0, 10.0], size=lead), core)
-
-
-def _ties(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    return draw.choice([0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0], size=lead + core)
-
-
-def _equal(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    one = draw.normal(size=lead) * draw.choice([1.0, 100.0, 1e4], size=lead)
-    return np.broadcast_to(_own(one, core), lead + core)
-
-
-def _near_ties(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """Neighbouring floats: one number, give or take a few units in its last place."""
-    with np.errstate(over="ignore"):
-        centre = np.asarray(draw.normal(size=lead) * draw.choice([1.0, 30.0, 1e5], size=lead)).astype(info.dtype)
-    return _own(centre.astype(np.float64), core) * (1 + float(info.eps) * draw.integers(-3, 4, size=lead + core))
-
-
-def _log_uniform(low: float, high: float, draw: Random, shape: Shape) -> Array:
-    return draw.choice([-1.0, 1.0], size=shape) * np.exp2(draw.uniform(np.log2(low), np.log2(high), size=shape))
-
-
-def _tiny(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """From the smallest subnormal to a little above the smallest normal number, and zeros."""
-    a = _log_uniform(float(info.smallest_subnormal), 1e3 * float(info.smallest_normal), draw, lead + core)
-    return np.where(draw.random(lead + core) < 0.1, 0.0, a)
-
-
-def _huge(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    return _log_uniform(float(info.max) ** 0.5, float(info.max), draw, lead + core)
-
-
-def _anything(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """Any number of the dtype, each power of two as likely, and zeros."""
-    a = _log_uniform(float(info.smallest_subnormal), float(info.max), draw, lead + core)
-    return np.where(draw.random(lead + core) < 0.1, 0.0, a)
-
-
-def _mixed(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """Sizes from 1e-9 to 1e9: sums that cancel, and sums that absorb."""
-    return _log_uniform(1e-9, 1e9, draw, lead + core)
-
-
-def _ahead(low: float, high: float, draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """One entry ahead of the others by `low` to `high`; sizes are those of float64, shorter in float32."""
-    a = draw.normal(size=lead + core) * _own(draw.choice([0.0, 1.0, 3.0], size=lead), core)
-    if a.size:
-        reach = {8: 1.0, 4: 0.125, 2: 0.125 if float(info.max) > 1e38 else 0.02}[info.dtype.itemsize]  # of exp
-        chosen = np.arange(core[-1]) == _own(draw.integers(core[-1], size=lead), core)
-        by = max(low, 8.0) * reach if low == high else draw.uniform(low, high, size=lead) * reach
-        a = np.where(chosen, a + _own(by, core), a)
-    return a
-
-
-def _masks(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    a = draw.normal(size=lead + core) * 5
-    masked = draw.random(lead + core) < 0.5
-    chosen = np.arange(core[-1]) == _own(draw.integers(core[-1], size=lead), core)
-    return np.where(masked & ~chosen, -np.inf, a)
-
-
-def _saturated(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """To where every h is flat, and its h′ subnormal and then 0."""
-    edge = _own(draw.choice([20.0, 40.0, 110.0, 760.0], size=lead), core)
-    return draw.uniform(-edge, edge, size=lead + core)
-
-
-def _zeros_of_slopes(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """Beside the kinks and the zeros of h and h′: 0, log's 1, and those of silu′, gelu′ and gelu_tanh′."""
-    zeros, shape = [0.0, 1.0, -1.2784645427610738, -0.7517915241936714, -0.7524614220710162], lead + core
-    return draw.choice(zeros, size=shape) + draw.choice([0.0, 1e-12, 1e-7, 1e-3], size=shape) * draw.normal(size=shape)
-
-
-ARRAYS: Mapping[str, Callable[[Random, Shape, Shape, Any], Array]] = {
-    "ordinary": _ordinary,
-    "confident": partial(_ahead, 1.0, 700.0),
-    "subnormal": partial(_ahead, 690.0, 760.0),
-    "ties": _ties,
-    "near-ties": _near_ties,
-    "equal": _equal,
-    "masks": _masks,
-    "single": _ordinary,
-    "saturated": _saturated,
-    "zeros": _zeros_of_slopes,
-    "mixed": _mixed,
-    "tiny": _tiny,
-    "huge": _huge,
-    "anything": _anything,
-}
+from .case import Array, Case, Sizes
+from .domains import taken
+from .values import ARRAYS, Random, Shape, rounded, target
 
 _EVERYWHERE = ("ordinary", "ties", "near-ties", "equal", "single", "tiny")
 _LOGITS = ("confident", "subnormal", "masks", "huge")
@@ -144,7 +38,7 @@ COTANGENTS = ("ordinary", "ordinary", "ties", "equal", "near-ties", "huge", "tin
 
 
 def regimes_of(operation: Operation) -> tuple[str, ...]:
-    """Where the last digits of an operation are looked for, by its promise."""
+    """The regimes in which the last digits of an operation are looked for."""
     if operation.promise not in REGIMES:
         known = ", ".join(REGIMES)
         raise LookupError(f"{operation.name}: REGIMES has no promise {operation.promise!r}; it has {known}")
@@ -163,32 +57,30 @@ def regime_case(
     cotangents: Sequence[str] = COTANGENTS,
     batch: Shape = (),
 ) -> Case:
-    """One case; targets `y` are one-hot, distributions or any real vector.
+    """One case whose arguments are drawn from a regime; targets are one-hot, distributions or any numbers.
 
     `cotangents` are the regimes of `delta` where it is a factor that the operation does not choose: of the softmax, the
     cross-entropy and the scalar functions. With `batch` axes it is many cases at once: data and `delta` have all of
     them, parameters all but the last, along which examples share them.
     """
-    letters = list(dict.fromkeys(letter for core in operation.cores for letter in core))
+    letters = list(dict.fromkeys(letter for core in operation.cores for letter in core))  # as they appear
     most = {1: 6, 2: 6, 3: 4}.get(len(letters), 3)
     sizes = sizes or {letter: 1 if regime == "single" else int(draw.integers(1, most + 1)) for letter in letters}
-    taken = operation.domain.values()
 
     def array(name: str, core: Sequence[str]) -> Array:
         lead = batch[:-1] if name in operation.parameters else batch
         shape = tuple(sizes[letter] for letter in core)
         a = ARRAYS[_regime_of(operation, name, regime, draw, cotangents)](draw, lead, shape, ml_dtypes.finfo(dtype))
-        if operation.domain.get(name) == "target":
-            a = _target(draw, lead, shape)
-        if "positive" in taken:
-            a = np.abs(a)
-        if "positive" in taken or "non-zero" in taken:
-            a = np.where(np.asarray(a, dtype) == 0, 1.0, a)
-        return _rounded(a, dtype)
+        kind = operation.domain.get(name, "")
+        return taken(kind, rounded(target(draw, lead, shape) if kind == "target" else a, dtype))
 
-    *inputs, output = operation.cores
-    args = tuple(array(name, core) for name, core in zip(operation.arguments, inputs, strict=True))
-    return Case(args, array("delta", output), ())
+    return _case(operation, array)
+
+
+def _case(operation: Operation, array: Callable[[str, Sequence[str]], Array]) -> Case:
+    """A case of arrays by name and letters, drawn in the order of the arguments, the cotangent last."""
+    *args, delta = map(array, (*operation.arguments, "delta"), operation.cores)
+    return Case(tuple(args), delta, ())
 
 
 def _regime_of(operation: Operation, name: str, regime: str, draw: Random, cotangents: Sequence[str]) -> str:
@@ -204,16 +96,6 @@ def _regime_of(operation: Operation, name: str, regime: str, draw: Random, cotan
     return regime
 
 
-def _target(draw: Random, lead: Shape, core: Shape) -> Array:
-    kind = draw.choice(["one-hot", "one-hot", "distribution", "real", "huge"])
-    if kind == "one-hot":
-        return (np.arange(core[-1]) == _own(draw.integers(core[-1], size=lead), core)).astype(np.float64)
-    if kind == "distribution":
-        weights = draw.random(lead + core) ** _own(draw.choice([1, 20], size=lead), core)
-        return weights / weights.sum(-1, keepdims=True)
-    return draw.normal(size=lead + core) * (1e30 if kind == "huge" and draw.random() < 0.2 else 1.0)
-
-
 def free_case(operation: Operation, dtype: np.dtype[Any], draw: Random, sizes: Mapping[str, int]) -> Case:
     """One case in which each array has a regime of its own, whatever the operation promises."""
     usual = str(draw.choice(USUAL))
@@ -221,18 +103,25 @@ def free_case(operation: Operation, dtype: np.dtype[Any], draw: Random, sizes: M
     def array(name: str, core: Sequence[str]) -> Array:
         shape = tuple(sizes[letter] for letter in core)
         if operation.domain.get(name) == "target" and draw.random() < 0.7:
-            return _rounded(_target(draw, (), shape), dtype)
+            return rounded(target(draw, (), shape), dtype)
         regime = str(draw.choice([usual, usual, usual, "ordinary", "ties", "equal"]))
-        return _rounded(ARRAYS[regime](draw, (), shape, ml_dtypes.finfo(dtype)), dtype)
+        return rounded(ARRAYS[regime](draw, (), shape, ml_dtypes.finfo(dtype)), dtype)
 
-    *inputs, output = operation.cores
-    args = tuple(array(name, core) for name, core in zip(operation.arguments, inputs, strict=True))
-    return Case(args, array("delta", output), ())
+    return _case(operation, array)
 
 
-def _rounded(a: Array, dtype: np.dtype[Any]) -> Array:
-    """To the dtype, and within its range; infinities stay."""
-    largest = float(ml_dtypes.finfo(dtype).max)
-    with np.errstate(over="ignore", under="ignore"):
-        finite = np.asarray(np.clip(a, -largest, largest), dtype)
-    return np.where(np.isinf(a), a, finite).astype(dtype)
+def plain_case(operation: Operation, sizes: Sizes, dtype: np.dtype[Any], draw: Random, *, general: bool) -> Case:
+    """Numbers of ordinary size, no two alike: nothing overflows or saturates, so that every entry counts.
+
+    A target is a distribution, or any numbers at all if `general`.
+    """
+
+    def array(name: str, core: Sequence[str]) -> Array:
+        a = draw.normal(size=[sizes[letter] for letter in core])
+        if len(core) == 2 and a.size:
+            a /= a.shape[-1] ** 0.5
+        if operation.domain.get(name) == "target" and not general and a.size:
+            a = np.abs(a) / np.abs(a).sum()
+        return a.astype(dtype)
+
+    return _case(operation, array)

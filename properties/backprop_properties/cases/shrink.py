@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .domain import Domain
-from .inputs import Array, Case, sizes_of
-from .plan import TAILS, directions
+from .case import Array, Case, directions, sizes_of
+from .domains import Domain
+from .shapes import TAILS
 
 SECONDS = 0.5
 PIECES = 32  # of an axis that are left out in turn, at the finest
@@ -24,7 +24,7 @@ def smallest(domain: Domain, case: Case, fails: Callable[[Case], bool], seconds:
     """The smallest case found in the time there is for which `fails` still holds.
 
     >>> from backprop_reference import OPERATIONS
-    >>> from backprop_properties.cases.domain import domain_of
+    >>> from backprop_properties.cases.domains import domain_of
     >>> case = Case((np.linspace(-2, 2, 40),), np.ones(40), ())
     >>> smallest(domain_of(OPERATIONS["square"], None), case, lambda case: case.args[0].size >= 9).args[0].tolist()
     [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]

@@ -10,9 +10,10 @@ import numpy as np
 
 from backprop_reference import Operation
 
-from ..cases.domain import Domain, domain_of
-from ..cases.inputs import Case
-from ..cases.plan import LONG_TAIL, Planned, directions, made, ordinary_case, plan
+from ..cases.case import Case, directions
+from ..cases.domains import Domain, domain_of
+from ..cases.plan import Planned, made, ordinary_case, plan
+from ..cases.shapes import LONG_TAIL
 from ..cases.shrink import smallest
 from ..hints.causes import hints
 from ..hints.layers import first_wrong_layer

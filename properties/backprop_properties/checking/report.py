@@ -12,7 +12,7 @@ import numpy as np
 
 from backprop_reference import OPERATIONS
 
-from ..cases.inputs import Array, Case
+from ..cases.case import Array, Case
 from ..laws.claims import Measure, Violation
 from .python_files import SUFFIXES, import_of, python_name
 

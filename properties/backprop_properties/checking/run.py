@@ -154,7 +154,7 @@ def _with_domains(tasks: list[Task], domain: Mapping[str, Any]) -> list[Task]:
     """Each task with the part of the domain that its operation has; ValueError for a key that no operation has."""
     if not domain:
         return tasks
-    from ..cases.domain import domain_of, fitting
+    from ..cases.domains import domain_of, fitting
 
     fitted = [fitting(OPERATIONS[str(task.operation)], domain) for task in tasks]
     for key in domain:

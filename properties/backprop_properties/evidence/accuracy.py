@@ -24,7 +24,7 @@ from rich.text import Text
 
 from backprop_reference import OPERATIONS, Operation
 
-from ..cases.inputs import Case
+from ..cases.case import Case
 from ..cases.regimes import regime_case, regimes_of
 from ..checking.python_files import Implementation
 from ..laws.claims import Array, certified_errors

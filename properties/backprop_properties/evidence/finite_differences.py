@@ -15,8 +15,8 @@ import numpy as np
 
 from backprop_reference import OPERATIONS, Operation
 
-from ..cases.domain import domain_of
-from ..cases.inputs import Array
+from ..cases.case import Array
+from ..cases.domains import domain_of
 from ..cases.plan import Planned, made
 from ..checking.adapters import array, tensor
 from .faults import Fault

@@ -10,6 +10,7 @@ import numpy as np
 
 from backprop_reference import Operation
 
+from ..cases.domains import taken
 from . import draws
 from .counterexamples import counterexamples
 from .draws import Maker, Random
@@ -68,14 +69,14 @@ def _made(operation: Operation, recipe: Recipe, k: int, dtype: np.dtype[Any], dr
         return np.array(maker(draw, int(np.prod(shape)), dtype), dtype).reshape(shape)
 
     called = {layer.W: "W" for layer in operation.layers} | {layer.b: "b" for layer in operation.layers}
-    makers = [
-        recipe.by_name.get(name, recipe.by_name.get(called.get(name, ""), recipe.fill)) for name in operation.arguments
-    ]
-    args = tuple(_into_domain(operation, array(maker, shape)) for maker, shape in zip(makers, inputs, strict=True))
+    args = []
+    for name, shape in zip(operation.arguments, inputs, strict=True):
+        maker = recipe.by_name.get(name, recipe.by_name.get(called.get(name, ""), recipe.fill))
+        args.append(taken(operation.domain.get(name, ""), array(maker, shape)))
     maker = draws.unit(k) if "UnitCotangent" in recipe.flags else recipe.delta
     delta = array(maker, output)
     title = recipe.comment + (f", {k + 1} of {recipe.times}" if recipe.times > 1 else "")
-    return Chosen(title, _flags(operation, recipe, sizes), sizes, args, delta, recipe.batch)
+    return Chosen(title, _flags(operation, recipe, sizes), sizes, tuple(args), delta, recipe.batch)
 
 
 def _flags(operation: Operation, recipe: Recipe, sizes: Mapping[str, int]) -> tuple[str, ...]:
@@ -89,14 +90,6 @@ def _flags(operation: Operation, recipe: Recipe, sizes: Mapping[str, int]) -> tu
     if unknown:
         raise KeyError(f"{operation.name}: flags without a note: {unknown}")
     return tuple(dict.fromkeys(flags))
-
-
-def _into_domain(operation: Operation, a: Array) -> Array:
-    """Positive, or not 0, where the operation takes nothing else."""
-    taken = operation.domain.values()
-    if "positive" in taken:
-        a = np.abs(a)
-    return np.where(a == 0, a.dtype.type(1), a) if "positive" in taken or "non-zero" in taken else a
 
 
 def _small(letters: Sequence[str], k: int) -> dict[str, int]:

@@ -1,5 +1,6 @@
-"""Numbers for cases, made of integers and powers of two alone: every machine draws the same bits.
+"""Numbers for frozen cases, made of integers and powers of two alone: every machine draws the same bits.
 
+Those of `cases/values.py` are apart, since NumPy's distributions may differ in a last bit from one version to another.
 A maker takes the random source, how many numbers, and the dtype, and returns numbers that the dtype holds exactly.
 """
 

@@ -19,7 +19,7 @@ from backprop_oracle.definitions import DEFINITIONS, FUNCTIONS, definition
 from backprop_oracle.enclosures import START, Enclosures, round_to, working_precision
 from backprop_reference import Operation
 
-from ..cases.inputs import Case
+from ..cases.case import Case
 from ..laws.truth import HALF, limit_of, questions
 from ..laws.ulp import ulp
 from .cases import Chosen

@@ -14,7 +14,7 @@ from backprop_reference import OPERATIONS, Operation, ScalarFunction
 from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
 from backprop_reference.lecture.matrices import activation_vjp
 
-from ..cases.inputs import Array
+from ..cases.case import Array
 from .probe import listed
 from .textbook import Function, at_output, bent, log_softmax, network, no_slope, sigmoid, softmax
 

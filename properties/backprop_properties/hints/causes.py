@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..cases.inputs import Case
+from ..cases.case import Case
 from ..laws.claims import Violation
 from . import comparisons, experiments, ranges
 from .candidates import candidates, forward_candidates

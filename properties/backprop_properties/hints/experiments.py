@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ..cases.inputs import Array, Case
+from ..cases.case import Array, Case
 from .probe import Probe, Seen, wrong_in
 from .state import Found
 

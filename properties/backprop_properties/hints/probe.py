@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from ..cases.domain import Domain
-from ..cases.inputs import Array, Case, sizes_of
-from ..cases.plan import into_the_domain, ordinary_case, unequal_sizes
+from ..cases.case import Array, Case, sizes_of
+from ..cases.domains import Domain, into_the_domain
+from ..cases.plan import ordinary_case
+from ..cases.shapes import unequal_sizes
 from ..laws.points import Implementation
 
 ORDINARY = 6  # cases

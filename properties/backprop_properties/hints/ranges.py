@@ -6,7 +6,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
-from ..cases.inputs import Array, Case
+from ..cases.case import Array, Case
 from .probe import Probe
 from .state import Found
 

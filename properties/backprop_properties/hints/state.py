@@ -7,7 +7,7 @@ from itertools import combinations, product
 import ml_dtypes
 import numpy as np
 
-from ..cases.inputs import Array, Case
+from ..cases.case import Array, Case
 from .probe import Probe, Raised, Results, listed
 
 Found = tuple[str, str]  # a cause, and a sentence

@@ -7,7 +7,7 @@ import numpy as np
 
 from backprop_oracle.rounding import Answer
 
-from ..cases.inputs import LAYOUTS
+from ..cases.layouts import LAYOUTS
 from .claims import Array, Close, Holds
 from .points import Claims, Point, added_up
 

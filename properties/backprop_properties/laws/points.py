@@ -10,8 +10,8 @@ import numpy as np
 from backprop_oracle.autodiff import Answers, answers, evaluated, evaluated_at
 from backprop_reference import Operation
 
-from ..cases.domain import PROMISES
-from ..cases.inputs import Case
+from ..cases.case import Case
+from ..cases.domains import PROMISES
 from .claims import Array, Certified, Close, Holds
 
 Claims = Iterator[Close | Certified | Holds]

@@ -20,7 +20,7 @@ from backprop_oracle.definitions import definition
 from backprop_oracle.enclosures import Enclosures, round_to
 from backprop_reference import Operation, ScalarFunction
 
-from ..cases.inputs import Case
+from ..cases.case import Case
 from .claims import Array, Certified, Holds
 from .conditions import scale
 from .table import Point

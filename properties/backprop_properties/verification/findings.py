@@ -9,7 +9,7 @@ import numpy as np
 
 from backprop_reference import OPERATIONS, Operation
 
-from ..cases.inputs import Case
+from ..cases.case import Case
 from ..cases.shrink import complexity
 from ..laws.claims import Array, Measure, Violation
 from ..laws.table import LAWS

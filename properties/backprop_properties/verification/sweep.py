@@ -18,8 +18,9 @@ import numpy as np
 from backprop_oracle.autodiff import Answers, evaluated
 from backprop_reference import OPERATIONS, Operation
 
-from ..cases.block import BLOCKS, Block, draw_block, draw_sizes, rows_of
-from ..cases.inputs import Case
+from ..cases.blocks import BLOCKS, Block, draw_block, rows_of
+from ..cases.case import Case
+from ..cases.shapes import draw_sizes
 from ..laws.claims import Close, Violation
 from ..laws.points import LARGEST_JACOBIAN, Claims, Implementation, added_up
 from ..laws.table import LAWS, point

@@ -10,11 +10,11 @@ import numpy as np
 from backprop_oracle.autodiff import evaluated
 from backprop_reference import OPERATIONS, Operation
 
-from ..cases.block import Block
-from ..cases.domain import Domain, domain_of
-from ..cases.inputs import Case, Sizes, shape_pool, sizes_of
-from ..cases.plan import directions, into_the_domain
+from ..cases.blocks import Block
+from ..cases.case import Case, Sizes, directions, sizes_of
+from ..cases.domains import Domain, domain_of, into_the_domain
 from ..cases.regimes import free_case, regime_case, regimes_of
+from ..cases.shapes import shape_pool
 from ..cases.shrink import smallest
 from ..laws.chain_rule import CHAIN_LAWS
 from ..laws.claims import Measure, Violation, judge

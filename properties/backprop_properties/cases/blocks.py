@@ -10,7 +10,8 @@ import numpy as np
 
 from backprop_reference import Operation
 
-from .inputs import TILES, Array, Case, into_domain
+from .case import Array, Case
+from .domains import into_domain
 from .regimes import regime_case, regimes_of
 
 ROWS, ENTRIES = 1024, 2**16  # that a block has at most: what the program in between holds stays within some 100 MB
@@ -72,22 +73,6 @@ class Block:
 
 
 # ── Drawing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def draw_sizes(operation: Operation, draw: np.random.Generator) -> dict[str, int]:
-    """Sizes for the letters: small ones mostly, now and then the tail of a tile, all ones, or an empty axis."""
-    letters = operation.letters
-    most = {1: 16, 2: 8, 3: 5}.get(len(letters), 4)
-    sizes = {letter: int(draw.integers(1, most + 1)) for letter in letters}
-    able = [letter for letter in letters if operation.may_be_empty(letter)]
-    match draw.integers(16):
-        case 0 | 1:
-            sizes[str(draw.choice(letters))] = int(draw.choice(TILES) + draw.integers(-1, 2))
-        case 2:
-            sizes = dict.fromkeys(letters, 1)
-        case 3 if able:
-            sizes[str(draw.choice(able))] = 0
-    return sizes
 
 
 def rows_of(operation: Operation, sizes: Mapping[str, int], examples: int) -> int:

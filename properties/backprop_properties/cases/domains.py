@@ -1,4 +1,4 @@
-"""What an implementation promises: which numbers and sizes are tried on it.
+"""The domain of a check: which numbers and sizes an implementation takes, and what else it promises.
 
 A domain is a mapping. Arguments (`delta` too) take a kind of numbers, letters of the signature take sizes, `"values"`
 takes a kind for every argument, and the promises that not every careful implementation makes are asked for by name:
@@ -9,20 +9,30 @@ takes a kind for every argument, and the promises that not every careful impleme
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from backprop_reference import Operation
 
-from .inputs import KINDS, Array, into_domain
+from .case import Array, Case, directions
 
 PROMISES: Mapping[str, str] = {  # what the reference promises beyond the formulas, and not every careful implementation
     "kinks": "at a kink the derivative is the one that JAX takes",
     "masks": "a logit of -inf counts for nothing, and 0 · log 0 = 0",
     "empty": "sizes may be 0",
     "aliasing": "results share no memory with arguments or with each other",
+}
+KINDS: Mapping[str, str] = {
+    "positive": "above 0, and with a reciprocal in the dtype",
+    "non-negative": "0 or above",
+    "non-zero": "not 0, and with a reciprocal square in the dtype",
+    "one-hot": "one entry 1, the others 0",
+    "distribution": "no entry below 0, and a sum of 1",
+    "integers": "whole numbers",
+    "real": "any number",
 }
 EVERYWHERE: Mapping[str, str] = {
     "finite": "no NaN is passed in",
@@ -40,11 +50,37 @@ SIZES: tuple[tuple[str, Callable[[int, int], bool]], ...] = (
 LARGEST = 1 << 17
 
 
+def into_domain(kind: str, a: Array) -> Array:
+    """`a` moved into one of `KINDS`: every entry that does not fit becomes one that does."""
+    if kind == "positive":  # and with a reciprocal that the dtype has
+        return np.maximum(np.abs(a), a.dtype.type(4 / float(ml_dtypes.finfo(a.dtype).max)))
+    if kind == "non-negative":
+        return np.abs(a)
+    if kind == "integers":
+        return np.rint(np.clip(a.astype(np.float64), -99, 99)).astype(a.dtype)
+    if kind == "non-zero":  # and with a reciprocal square that the dtype has
+        least = a.dtype.type(2 * float(ml_dtypes.finfo(a.dtype).max) ** -0.5)
+        return np.where(np.abs(a) < least, np.copysign(least, a), a)
+    if kind == "one-hot":
+        return np.eye(1, a.size, int(np.argmax(a)) if a.size else 0, dtype=a.dtype).reshape(a.shape)
+    if kind == "distribution":
+        weights = np.exp(-np.abs(a.astype(np.float64)))
+        return (weights / max(weights.sum(), 1e-300)).astype(a.dtype)
+    return a
+
+
+def taken(kind: str, a: Array) -> Array:
+    """`a` with the numbers replaced that are outside a domain of a row, however close to its border the others are."""
+    if kind == "positive":
+        a = np.abs(a)
+    return np.where(a == 0, a.dtype.type(1), a) if kind in ("positive", "non-zero") else a
+
+
 @dataclass(frozen=True)
 class Domain:
-    """A domain, understood: kinds by argument, rules by letter, promises, and where no NaN is passed in.
+    """A domain that was read: a kind of numbers for each argument, a rule for each letter, and the promises.
 
-    `stated` are the arguments of which the domain says what numbers they are; NaN is none of them.
+    `nan` is whether NaN is passed in, but never for the arguments (`stated`) whose numbers the user has named.
     """
 
     operation: Operation
@@ -133,6 +169,12 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
         except StopIteration:
             raise ValueError(f"{operation.name}: domain[{letter!r}] = {given[letter]!r} leaves no size") from None
     return found
+
+
+def into_the_domain(domain: Domain, case: Case) -> Case:
+    """A case with its arguments and its cotangent moved into a domain."""
+    args = tuple(domain.into(name, a) for name, a in zip(domain.operation.arguments, case.args, strict=True))
+    return replace(case, args=args, delta=domain.into("delta", case.delta), tangents=directions(args))
 
 
 def fitting(operation: Operation, domain: Mapping[str, Any]) -> dict[str, Any]:
