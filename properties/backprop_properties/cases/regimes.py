@@ -104,7 +104,7 @@ def free_case(operation: Operation, dtype: np.dtype[Any], draw: Random, sizes: M
         shape = tuple(sizes[letter] for letter in core)
         if operation.domain.get(name) == "target" and draw.random() < 0.7:
             return rounded(target(draw, (), shape), dtype)
-        regime = str(draw.choice([usual, usual, usual, "ordinary", "ties", "equal"]))
+        regime = str(draw.choice([*[usual] * 3, *["ordinary"] * 2, *["ties"] * 2, "equal"]))
         return rounded(ARRAYS[regime](draw, (), shape, ml_dtypes.finfo(dtype)), dtype)
 
     return _case(operation, array)
