@@ -102,7 +102,7 @@ class Process:
             )
 
     def give(self, task: Task) -> None:
-        """Lets it begin."""
+        """Hands the process its task."""
         (self.folder / "order").write_bytes(pickle.dumps(task))
         (self.folder / "order").rename(self.folder / "task")
 

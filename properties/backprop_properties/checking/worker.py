@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
 
 
 def _task(folder: Path) -> Task:
-    """What is to be done, as soon as it is known; until then there is time for imports."""
+    """The task, once the folder has one; a process without a task imports what a check needs, and waits."""
     file, parent = folder / "task", os.getppid()
     if not file.exists():
         _import_the_check()
@@ -57,7 +57,7 @@ def _task(folder: Path) -> Task:
 
 
 def _import_the_check() -> None:
-    """Before somebody's folder is on the path, with who knows what names in it."""
+    """Imports `check` before somebody's folder is on the path, where a file may have the name of a library."""
     importlib.import_module(f"{__package__}.check")
 
 

@@ -138,7 +138,7 @@ _BY_PROMISE: Mapping[str, tuple[Recipe, ...]] = {
 
 
 def recipes(operation: Operation) -> Iterator[Recipe]:
-    """An operation's recipes: those of all, of its promise, of its layers and its loss, and its slips."""
+    """The recipes of every operation, of its promise, its layers and its loss, and of slips that people make in it."""
     classified = "target" in operation.domain.values()
     yield from EVERYWHERE
     if not operation.masks and not classified and all(h.whole for h in operation.functions):

@@ -211,7 +211,7 @@ def _heated(row: Operation, called: Callable[[Function], Function], f: Function)
 
 
 def _loss(row: Operation, hs: Sequence[ScalarFunction], **changed: Any) -> Function:
-    """The vjp of layers with the cross-entropy, or of the cross-entropy alone, with something in it changed."""
+    """The vjp of the cross-entropy, behind layers if there are any, with one part of the formula changed."""
     f = network(hs, **changed) if row.layers else _cross_entropy(**changed)
     names = [*(name for layer in row.layers for name in (layer.W, layer.b)), "x", "y"]
 
