@@ -202,8 +202,10 @@ def test_the_command_says_which_extra_is_missing() -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_what_needs_no_oracle_imports_none() -> None:
-    """`list`, `show`, `--help` and a wrong option answer at once: what takes seconds to import is not needed."""
+def test_what_needs_no_oracle_imports_none(tmp_path: Path) -> None:
+    """`list`, `show`, `--help` and a wrong option answer at once, and of `check` only the worker needs JAX."""
+    file = tmp_path / "mine.py"
+    file.write_text("def square(x):\n    return x * x\n")
     calls = [["list"], ["list", "--json"], ["show", "softmax"], ["show", "sofmax"], ["--help"], ["check", "--help"]]
     calls += [[command, "--exmples"] for command in ("verify", "check", "accuracy", "selftest", "list", "show")]
     calls += [["vectors", command, "--exmples"] for command in ("check", "write", "diff", "export")]
@@ -217,11 +219,18 @@ def test_what_needs_no_oracle_imports_none() -> None:
         "    except SystemExit:\n"
         "        pass\n"
         "slow = {'jax', 'jaxlib', 'hypothesis', 'flint', 'ml_dtypes', 'scipy'} & {*sys.modules}\n"
+        f"sys.argv = ['backprop', 'check', {str(file)!r}, '--domain', 'x=positive', '--examples', '3']\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as done:\n"
+        "    print('check', done.code)\n"
+        "slow |= {'jax', 'jaxlib'} & {*sys.modules}\n"
         "sys.exit(f'imported: {slow}' if slow else 0)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert "softmax_vjp" in result.stdout
+    assert "check 0" in result.stdout
     assert result.stderr.count("No such option: --exmples") == 10
 
 
