@@ -12,13 +12,13 @@ from backprop_reference import OPERATIONS, Operation
 
 from ..cases.blocks import Block
 from ..cases.case import Case, Sizes, directions, sizes_of
-from ..cases.domains import Domain, domain_of, into_the_domain
+from ..cases.domains import PROMISES, Domain, domain_of, into_the_domain
 from ..cases.regimes import free_case, regime_case, regimes_of
 from ..cases.shapes import shape_pool
 from ..cases.shrink import smallest
 from ..laws.chain_rule import CHAIN_LAWS
 from ..laws.claims import Measure, Violation, judge
-from ..laws.points import LARGEST_JACOBIAN, PROMISES, Implementation
+from ..laws.points import LARGEST_JACOBIAN, Implementation
 from ..laws.table import Claims, Point, point
 from .findings import BATCH, EVERY_LAW, Failure, Outcome, Tally, failure_at
 
@@ -106,7 +106,7 @@ def _drawn(
         turn, free = k // 2, k % 2 == 0
         sizes, dtype = pool[turn % len(pool)], np.dtype(dtypes[turn // len(regimes) % len(dtypes)])
         if free:
-            case = free_case(operation, np.dtype(random.choice(dtypes)), random, sizes)
+            case = free_case(operation, np.dtype(random.choice([np.dtype(d).name for d in dtypes])), random, sizes)
         else:
             case = regime_case(operation, regimes[turn % len(regimes)], dtype, random, sizes)
         case = into_the_domain(domain, case)
