@@ -236,6 +236,7 @@ _ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
     "stop_gradient": _of_one(_constant),
     "square": lambda a: _array(a * a),
     "abs": _of_one(_absolute),
+    "sign": _of_one(lambda x: head(x).sgn()),
     "max": lambda a, b: _array(_larger(a, b)),
     "min": lambda a, b: _array(_smaller(a, b)),
     **{

@@ -147,6 +147,15 @@ def definition(operation: str | Operation | Function) -> Function:
     if callable(operation):
         return operation
     row = row_of(operation)
+    if row.base not in DEFINITIONS:
+        raise LookupError(
+            f"{row.name} has no definition: add {row.base!r} to DEFINITIONS in backprop_oracle/definitions.py"
+        )
+    for h in row.functions:
+        if h.name not in FUNCTIONS:
+            raise LookupError(
+                f"{row.name} has no definition: add {h.name!r} to FUNCTIONS in backprop_oracle/definitions.py"
+            )
     return _bound(DEFINITIONS[row.base], tuple(FUNCTIONS[h.name] for h in row.functions))
 
 

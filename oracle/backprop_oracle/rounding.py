@@ -122,6 +122,7 @@ _ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
     **_LARGEST,
     "neg": np.negative,
     "abs": np.abs,
+    "sign": np.sign,
     "square": lambda a: a * a,
     "stop_gradient": lambda a: a,
     "copy": lambda a: a,
@@ -166,6 +167,8 @@ def _bound(equation: Equation, v: Sequence[Array], e: Sequence[Array], result: A
         return picked(equation, [error if a.dtype.kind == "f" else a for a, error in zip(v, e, strict=True)], 0.0)
     if name in SAME or name == "abs":
         return e[0]
+    if name == "sign":  # of a number closer to 0 than its error
+        return np.where((e[0] > 0) & (np.abs(v[0]) <= e[0]), 2.0, 0.0)
     if name in _LARGEST:
         return np.maximum(*e)
     if name in ("reduce_max", "reduce_min"):

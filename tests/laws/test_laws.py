@@ -50,7 +50,7 @@ def test_every_law_was_tried_and_compared_numbers(name: str) -> None:
 
 
 def test_every_slide_from_7_to_16_has_a_derivation() -> None:
-    derived = {name for name, row in OPERATIONS.items() if int(row.slide.split()[0]) >= 7}
+    derived = {name for name, row in OPERATIONS.items() if row.slide[0].isdigit() and int(row.slide.split()[0]) >= 7}
     assert derived == set(DERIVATIONS)
 
 

@@ -131,7 +131,7 @@ def test_help_shows_a_signature_of_two_lines_at_most(name):
 
 
 def test_the_table_is_in_slide_order_named_by_its_keys_and_read_only():
-    slides = [int(row.slide.split()[0]) for row in OPERATIONS.values()]
+    slides = [int(row.slide.split()[0]) for row in OPERATIONS.values() if row.slide[0].isdigit()]  # others are beyond
     assert slides == sorted(slides)
     assert set(slides) == set(range(1, 17))
     assert all(name == row.name for name, row in OPERATIONS.items())

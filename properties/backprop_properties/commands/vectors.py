@@ -119,6 +119,24 @@ def write(
 
 
 @vectors.command()
+def add() -> None:
+    """Add the files of operations that the packaged set lacks, as of one that is new in the table.
+
+    They have the set's own version and seed; what is there stays as it is.
+    """
+    from backprop_reference import OPERATIONS
+
+    from ..frozen.files import VECTORS, VectorError
+    from ..frozen.writer import add_to_set
+
+    try:
+        total = add_to_set(VECTORS, OPERATIONS)
+    except (OSError, VectorError) as error:
+        raise fail(error, 1) from None
+    say(f"{total:,} cases added to {VECTORS}")
+
+
+@vectors.command()
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD")],
     new: Annotated[Path, typer.Argument(metavar="NEW")],

@@ -15,7 +15,19 @@ import numpy as np
 from backprop_reference import OPERATIONS, Operation
 
 from .cases import Chosen, chosen_cases
-from .files import FORMAT, MANIFEST, MOST_BYTES, SCHEMA, VECTORS, Document, VectorError, file_name, read_bytes, sha256
+from .files import (
+    FORMAT,
+    MANIFEST,
+    MOST_BYTES,
+    SCHEMA,
+    VECTORS,
+    Document,
+    VectorError,
+    file_name,
+    read_bytes,
+    read_manifest,
+    sha256,
+)
 from .floats import to_hex, to_text
 from .notes import NOTES
 from .results import Result, gradients_of, jacobians_of, value_of
@@ -45,6 +57,22 @@ def write_set(
         on_file(name, document["numberOfTests"])
     (folder / MANIFEST).write_bytes(as_bytes(manifest_of(files, total, version, seed)))  # last: no set without it
     return total
+
+
+def add_to_set(folder: Path, operations: Iterable[str]) -> int:
+    """Files for operations that a set lacks, of its own version and seed; what is there stays. Returns their cases."""
+    manifest = read_manifest(folder)
+    lacking = [name for name in operations if file_name(name) not in manifest["files"]]
+    added = 0
+    for name in lacking:
+        document = document_of(OPERATIONS[name], manifest["version"], manifest["seed"])
+        (folder / file_name(name)).write_bytes(as_bytes(document))
+        added += document["numberOfTests"]
+    named = [SCHEMA, *(file_name(name) for name in OPERATIONS)]
+    files = {name: read_bytes(folder / name) for name in named if name in manifest["files"] or (folder / name).exists()}
+    total = manifest["numberOfTests"] + added
+    (folder / MANIFEST).write_bytes(as_bytes(manifest_of(files, total, manifest["version"], manifest["seed"])))
+    return added
 
 
 def manifest_of(files: dict[str, bytes], total: int, version: int, seed: int) -> Document:

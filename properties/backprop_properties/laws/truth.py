@@ -273,12 +273,19 @@ def jacobian_within_bound_of_truth(p: Point) -> Claims:
             dense = J.todense() if hasattr(J, "todense") else J
             yield asked[i].claim(dense)
             if pulled and hasattr(J, "todense") and np.isfinite(dense).all():  # else its share may be a number
-                yield _through_jacobian(pulled[i], p.case).claim(p.delta @ J)
+                yield _through_jacobian(pulled[i], asked[i], p.case, dense).claim(p.delta @ J)
 
 
-def _through_jacobian(question: Question, case: Case) -> Question:
-    """The vjp's question for `delta @ J`, whose entries may be subnormal: what they lost, times `delta`, is known."""
-    lost = float(np.abs(case.delta.astype(np.float64)).sum()) * float(np.finfo(case.dtype).tiny)
+def _through_jacobian(question: Question, entries: Question, case: Case, dense: Array) -> Question:
+    """The vjp's question for `delta @ J`, whose entries may be subnormal: what they lost, times `delta`, is known.
+
+    Of a row that promises no more than its definition, it is a product with the entries of `J` and their errors.
+    """
+    delta = np.abs(case.delta.astype(np.float64))
+    if question.unit == ROUNDING:
+        added = (1 + delta.size / 2) * np.abs(dense.astype(np.float64))
+        question = replace(question, scale=np.tensordot(delta, entries.scale + added, axes=delta.ndim))
+    lost = float(delta.sum()) * float(np.finfo(case.dtype).tiny)
     return replace(question, what=f"delta @ J for {question.what}", scale=question.scale + lost)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from backprop_reference import OPERATIONS
 
 from ..laws.chain_rule import CHAIN_LAWS
+from .completeness import check_complete
 from .findings import Failure, Outcome
 from .names import unknown
 from .sweep import try_sweep
@@ -103,13 +104,15 @@ def tasks(operations: Sequence[str] | None = None) -> list[str]:
     ['softmax', 'two_layer_network[tanh]']
     """
     everything = [*OPERATIONS, *CHAIN_LAWS]
-    if operations is None:
-        return everything
     called = {task: {task, OPERATIONS[task].base if task in OPERATIONS else task} for task in everything}
-    for name in operations:
+    for name in operations or ():
         if not any(name in names for names in called.values()):
             raise LookupError(unknown(name, everything))
-    return [task for task, names in called.items() if names & set(operations)]
+    found = [task for task, names in called.items() if operations is None or names & set(operations)]
+    for task in found:
+        if task in OPERATIONS:
+            check_complete(OPERATIONS[task])
+    return found
 
 
 def operation_names(names: Sequence[str] | None = None) -> list[str]:
