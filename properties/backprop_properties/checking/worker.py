@@ -30,12 +30,12 @@ def main(folder: Path) -> None:
     """Runs the task, and ends the process without waiting for whatever somebody's code has left behind."""
     trace = (folder / "trace").open("w")
     faulthandler.enable(trace, all_threads=False)
-    sys.dont_write_bytecode = True  # nothing is left beside somebody's file
     task = _task(folder)
     if hasattr(signal, "alarm"):
         signal.alarm(int(task.timeout + OWN_IMPORTS) + 30)  # should nobody be there any more to stop this process
     if task.operation is not None:
         _import_the_check()
+    sys.dont_write_bytecode = True  # nothing is left beside somebody's file
     (folder / "ready").touch()
     partial = folder / "partial"
     partial.write_bytes(pickle.dumps(result_of(task, folder / "call")))
