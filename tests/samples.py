@@ -4,12 +4,11 @@ from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from backprop_reference import OPERATIONS
 
 
-def sampled(rows: Iterable[Any], sample: Container[Any]) -> list[ParameterSet]:
+def sampled(rows: Iterable[Any], sample: Container[Any]) -> list[Any]:
     """Every row as a parameter, or a tuple as several; those that are not in the sample are exhaustive."""
     return [
         pytest.param(
