@@ -41,7 +41,7 @@ def print_derivation(row: "Operation") -> None:
     for name, a in zip(row.arguments, args, strict=True):
         console.print(f"{name} = {_text(a)}", markup=False)
     console.print()
-    if row.name in DERIVATIONS:
+    if DERIVATIONS.get(row.name):
         for argument, paths in derivation(row.name, *args).items():
             console.print(f"[bold]by {argument}[/]: the sum of {len(paths)} path(s)")
             for path in paths:
