@@ -5,9 +5,10 @@ nothing to a rule of ours or of JAX's. Moves, sums and products are NumPy's own 
 each. Two of them come in two equal forms, of which the sign of `x` picks the one with the small `exp`, since `exp` of
 10^308 overflows even a ball.
 
-A comparison that balls leave open is decided by more digits (`Undecided`), but where both branches hold the same ball;
-one that a NaN takes part in makes its result NaN, unless both branches are the same. The maximum of balls that overlap
-is a ball around both. At an exact tie of `max` and `min` each side has half of the derivative, as in JAX.
+A comparison that balls leave open is undecided (`Undecided`), unless both branches hold the same ball; `over_all_ways`
+takes every way that it may turn out, and gives balls around all that comes out: saturated functions leave kinks open
+that nothing depends on. A NaN that is compared makes the result NaN. The maximum of balls that overlap is a ball around
+both. At an exact tie of `max` and `min` each side has half of the derivative, as in JAX.
 """
 
 import operator
@@ -16,8 +17,10 @@ from enum import Enum
 from functools import partial, reduce
 from typing import Any
 
+import jax
 import numpy as np
 from flint import arb, arb_series, fmpq, fmpq_series
+from jax.extend.core import Literal
 
 from .enclosures import Undecided
 from .program import (
@@ -38,6 +41,7 @@ from .program import (
 )
 
 Number = Any  # an arb or a Series
+MOST_OPEN = 3  # comparisons: each is assumed to turn out in three ways
 
 
 class Series:
@@ -81,6 +85,10 @@ class Series:
         return Series(-self.s)
 
 
+class Open(Exception):
+    """A comparison that is to be assumed, by what is compared."""
+
+
 class Unknown(Enum):
     """What is said of a comparison that is neither true nor false."""
 
@@ -103,6 +111,27 @@ def over_balls(program: Program, args: Sequence[Array]) -> Any:
     return run(program, list(map(balls, args)), balls, partial(_apply, lift=balls))
 
 
+def over_all_ways(program: Program, args: Sequence[Array], ways: Mapping[Any, int] | None = None) -> Any:
+    """As `over_balls`, where open comparisons are assumed to turn out in all three ways, the same in every equation.
+
+    >>> import jax
+    >>> from .program import traced
+    >>> small = np.array([arb(0, 1e-30)], object)
+    >>> absolute = traced(lambda x: jax.numpy.where(x > 0, x, -x) + 1, np.ones(1))
+    >>> over_all_ways(absolute, [small])[0].contains(1)
+    True
+    """
+    ways = ways or {}
+    try:
+        return run(program, list(map(balls, args)), balls, partial(_apply, lift=balls, ways=ways))
+    except Open as found:
+        if len(ways) == MOST_OPEN:
+            raise Undecided(f"more than {MOST_OPEN} kinks are open") from None
+        each = [over_all_ways(program, args, {**ways, found.args[0]: way}) for way in (-1, 0, 1)]
+    around = np.frompyfunc(lambda x, y, z: _around(_around(x, y), z), 3, 1)
+    return jax.tree.map(lambda *arrays: _array(around(*arrays)), *each)
+
+
 def over_fractions(program: Program, args: Sequence[Array]) -> Any:
     """The outputs as series of fractions; an ArithmeticError where one of them is no fraction.
 
@@ -116,7 +145,9 @@ def over_fractions(program: Program, args: Sequence[Array]) -> Any:
         raise ArithmeticError(f"not a rational number: {error}") from None
 
 
-def slopes(program: Program, args: Sequence[Array], i: int, k: int) -> dict[int, arb]:
+def slopes(
+    program: Program, args: Sequence[Array], i: int, k: int, over: Callable[..., Any] = over_balls
+) -> dict[int, arb]:
     """The derivative of a program's output by the k-th entry of the i-th argument: of the entries that depend on it.
 
     >>> from .program import traced
@@ -125,7 +156,7 @@ def slopes(program: Program, args: Sequence[Array], i: int, k: int) -> dict[int,
     """
     given = [a.astype(object) for a in args]
     given[i].reshape(-1)[k] = Series(arb_series([given[i].reshape(-1)[k], 1]))
-    return {j: u.s[1] for j, u in enumerate(over_balls(program, given).ravel()) if isinstance(u, Series)}
+    return {j: u.s[1] for j, u in enumerate(over(program, given).ravel()) if isinstance(u, Series)}
 
 
 # ── Numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,7 +215,7 @@ def _absolute(x: Number) -> Number:
     if a == 0:
         return 0 * x  # JAX's slope
     if isinstance(x, Series):
-        raise Undecided(f"a kink lies in {_text(x)}")
+        return Series(arb_series([abs(a), x.s[1].union(-x.s[1])]))
     return abs(x)
 
 
@@ -206,6 +237,16 @@ def _extreme(above: Callable[[Any, Any], bool], of_balls: Callable[[Any, Any], A
     out = [any(above(b, a) and not above(a, b) for b in heads) for a in heads]
     slopes = [x.s[1] if isinstance(x, Series) else arb(0) for x, is_out in zip(numbers, out, strict=True) if not is_out]
     return Series(arb_series([found, reduce(arb.union, slopes)]))
+
+
+def _around(x: Number, y: Number) -> Number:
+    """A ball, or balls, around two numbers."""
+    if x is y:
+        return x
+    if not (isinstance(x, Series) or isinstance(y, Series)):
+        return arb(x).union(arb(y))
+    slopes = (u.s[1] if isinstance(u, Series) else arb(0) for u in (x, y))
+    return Series(arb_series([arb(head(x)).union(arb(head(y))), reduce(arb.union, slopes)]))
 
 
 def _text(x: Number) -> str:
@@ -261,11 +302,14 @@ _CERTAIN: Mapping[str, tuple[Callable[[Any, Any], bool], Callable[[Any, Any], bo
 }
 
 
-def _compared(name: str, a: Array, b: Array) -> Array:
-    """Truth values, or objects where some are unknown."""
+def _compared(equation: Equation, a: Array, b: Array, ways: Mapping[Any, int] | None) -> Array:
+    """Truth values, or objects where some are unknown; what is open is one of the `ways`, or raises `Open`."""
+    name = equation.name
     is_true, is_false = _CERTAIN[name]
+    sides = tuple(float(side.val) if isinstance(side, Literal) else side for side in equation.operands)
+    places = np.arange(np.broadcast(a, b).size).reshape(np.broadcast(a, b).shape)
 
-    def compare(x: Number, y: Number) -> bool | Unknown:
+    def compare(x: Number, y: Number, place: int) -> bool | Unknown:
         if x is y and not _is_nan(head(x)):  # an entry and the maximum that it is: one number, however wide its ball
             return name in ("eq", "le", "ge")
         x, y = head(x), head(y)
@@ -273,9 +317,16 @@ def _compared(name: str, a: Array, b: Array) -> Array:
             return True
         if is_false(x, y):
             return False
-        return Unknown.NAN if _is_nan(x) or _is_nan(y) else Unknown.OPEN
+        if _is_nan(x) or _is_nan(y):
+            return Unknown.NAN
+        if ways is None:
+            return Unknown.OPEN
+        key = (*sides, int(place))
+        if key not in ways:
+            raise Open(key)
+        return bool(COMPARISONS[name](ways[key], 0))
 
-    return _decided(_array(np.frompyfunc(compare, 2, 1)(a, b)))
+    return _decided(_array(np.frompyfunc(compare, 3, 1)(a, b, places)))
 
 
 def _decided(truths: Array) -> Array:
@@ -385,7 +436,9 @@ _VALUES: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def _apply(equation: Equation, v: Sequence[Array], lift: Callable[[Array], Array]) -> Any:
+def _apply(
+    equation: Equation, v: Sequence[Array], lift: Callable[[Array], Array], ways: Mapping[Any, int] | None = None
+) -> Any:
     name, params = equation.name, equation.params
     if name == "convert_element_type":
         return _converted(params, v[0], lift)
@@ -399,7 +452,7 @@ def _apply(equation: Equation, v: Sequence[Array], lift: Callable[[Array], Array
         found = equation.primitive.bind(*v, **params)
         return [np.asarray(a) for a in found] if equation.primitive.multiple_results else np.asarray(found)
     if name in COMPARISONS:
-        return _compared(name, *v)
+        return _compared(equation, v[0], v[1], ways)
     if name in _ELEMENTWISE:
         return _ELEMENTWISE[name](*v)
     if name in _VALUES:

@@ -34,7 +34,7 @@ import numpy as np
 from flint import arb, arb_series
 
 from .autodiff import Asked, Cores, program_of
-from .balls import Series, head, over_balls, over_fractions, slopes
+from .balls import Series, head, over_all_ways, over_balls, over_fractions, slopes
 from .definitions import definition, row_of
 from .enclosures import Enclosures, PrecisionCapReached, Undecided, position, working_precision, ziv
 from .program import Array, Program
@@ -134,11 +134,12 @@ def vjp_by_slopes(operation: Asked, delta: Any, *args: Any, dtype: Any = None) -
     p = _point(operation, args, dtype)
     cotangent, program = _cotangent(p, delta).ravel().tolist(), p.program("value")
 
-    def slope(i: int, k: int) -> arb:
-        return sum((cotangent[j] * by for j, by in slopes(program, p.args, i, k).items() if cotangent[j]), arb(0))
+    def slope(over: Over, i: int, k: int) -> arb:
+        found = slopes(program, p.args, i, k, over)
+        return sum((cotangent[j] * by for j, by in found.items() if cotangent[j]), arb(0))
 
-    def every(_: Over) -> list[Array]:
-        return [np.array([slope(i, k) for k in range(a.size)], object) for i, a in enumerate(p.args)]
+    def every(over: Over) -> list[Array]:
+        return [np.array([slope(over, i, k) for k in range(a.size)], object) for i, a in enumerate(p.args)]
 
     return _enclosed(p, "vjp by slopes", [a.shape for a in p.args], every, [None] * len(args), fractional=False)
 
@@ -198,10 +199,9 @@ def _enclosed(
     def evaluate() -> list[arb]:
         try:
             return list(map(arb, flat(over_balls)))
-        except Undecided:
-            if fractions() is None:
-                raise
-            return list(map(arb, fractions() or []))
+        except Undecided:  # exact, where the program is rational; else balls around all that it may be
+            known = fractions()
+            return list(map(arb, flat(over_all_ways) if known is None else known))
 
     last: dict[int, list[arb]] = {}  # by precision
 

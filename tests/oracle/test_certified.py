@@ -403,8 +403,8 @@ def test_long_vectors():
 
 def test_the_cap_error_says_where_and_why():
     """exp(x) - exp(x) is 0, but neither balls nor fractions show it: the kink of relu stays undecided."""
-    W1, b1, W2, b2 = np.ones((2, 1)), np.zeros(2), np.array([[1.0, -1.0]]), np.zeros(1)
-    args = W1, b1, W2, b2, np.array([0.7]), np.ones(1)
+    W1, b1, W2, b2 = np.ones((2, 1)), np.zeros(2), np.array([[1.0, -1.0], [0.5, 1.0]]), np.zeros(2)
+    args = W1, b1, W2, b2, np.array([0.7]), np.array([1.0, 0.0])
     with pytest.raises(PrecisionCapReached, match=r"jacobian of .*exp,relu.* argument 0: entry .* kink") as caught:
         jacobian(deep(["exp", "relu"]), *args)
     assert f"cap of {CAP} bits" in str(caught.value)
@@ -515,6 +515,20 @@ def test_a_tie_of_equal_but_inexact_balls_is_settled_by_fractions_or_refused():
     assert vjp(kinked, np.array(1.0), third)[0].nearest().tolist() == [1.0, 0.0]
     with pytest.raises(PrecisionCapReached, match="kink"):
         vjp(lambda x: jnp.where(jnp.exp(x[0]) > jnp.exp(x[1] / 3), 5.0, x[0]), np.array(1.0), third)
+
+
+def test_a_kink_that_nothing_depends_on_may_stay_open():
+    """1 − tanh 6000 is above 0 by less than any digit shows; softplus is smooth there, relu is not."""
+    args = np.eye(1), np.array([6000.0]), np.eye(1), -np.ones(1), np.array([[1.0], [2.0]]), np.zeros(2)
+    x, y = np.zeros(1), np.array([1.0, 0.0])
+    smooth = deep(["tanh", "softplus", "identity"])
+    db2 = vjp(smooth, np.array(1.0), *args, x, y)[3].nearest(accept_ties=True)
+    s = 1 / 3  # softplus(0) is log 2: logits log 2 and 2 log 2, probabilities 1/3 and 2/3
+    np.testing.assert_allclose(db2, [0.5 * (s - 1 + 2 * (1 - s))], rtol=1e-12)
+    (again,) = vjp_by_slopes(smooth, np.array(1.0), *args, x, y)[3:4]
+    assert again.nearest(accept_ties=True) == db2
+    with pytest.raises(PrecisionCapReached, match="kink"):
+        vjp(deep(["tanh", "relu", "identity"]), np.array(1.0), *args, x, y)
 
 
 def test_a_primitive_without_a_rule_is_refused_by_name():
