@@ -20,7 +20,6 @@ from typing import Any
 import jax
 import numpy as np
 from flint import arb, arb_series, fmpq, fmpq_series
-from jax.extend.core import Literal
 
 from .enclosures import Undecided
 from .program import (
@@ -306,7 +305,6 @@ def _compared(equation: Equation, a: Array, b: Array, ways: Mapping[Any, int] | 
     """Truth values, or objects where some are unknown; what is open is one of the `ways`, or raises `Open`."""
     name = equation.name
     is_true, is_false = _CERTAIN[name]
-    sides = tuple(float(side.val) if isinstance(side, Literal) else side for side in equation.operands)
     places = np.arange(np.broadcast(a, b).size).reshape(np.broadcast(a, b).shape)
 
     def compare(x: Number, y: Number, place: int) -> bool | Unknown:
@@ -321,7 +319,7 @@ def _compared(equation: Equation, a: Array, b: Array, ways: Mapping[Any, int] | 
             return Unknown.NAN
         if ways is None:
             return Unknown.OPEN
-        key = (*sides, int(place))
+        key = (*equation.operands, int(place))
         if key not in ways:
             raise Open(key)
         return bool(COMPARISONS[name](ways[key], 0))

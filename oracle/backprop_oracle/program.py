@@ -30,15 +30,12 @@ CONTROL = ("scan", "while", "cond")  # hold programs, too, but not ones to be wr
 class Equation(NamedTuple):
     """One step of a program; `fixed` where it depends on no input, as the √½ of a definition."""
 
+    name: str
     primitive: Primitive
     operands: Sequence[Any]
     results: Sequence[Any]
     params: Params
     fixed: bool
-
-    @property
-    def name(self) -> str:
-        return self.primitive.name
 
 
 @dataclass(frozen=True)
@@ -81,14 +78,13 @@ def run(program: Program, args: Sequence[Any], constant: Callable[[Array], Any],
     """
     known = {var: constant(value) for var, value in program.constants.items()}
     known.update(zip(program.inputs, args, strict=True))
-
-    def read(atom: Any) -> Any:
-        return constant(np.asarray(atom.val)) if isinstance(atom, Literal) else known[atom]
-
     for equation in program.equations:
-        results = apply(equation, [read(atom) for atom in equation.operands])
-        known.update(zip(equation.results, results if equation.primitive.multiple_results else [results], strict=True))
-    return jax.tree.unflatten(program.structure, [read(atom) for atom in program.outputs])
+        results = apply(equation, [known[var] for var in equation.operands])
+        if equation.primitive.multiple_results:
+            known.update(zip(equation.results, results, strict=True))
+        else:
+            known[equation.results[0]] = results
+    return jax.tree.unflatten(program.structure, [known[var] for var in program.outputs])
 
 
 # ── Tracing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,14 +97,14 @@ def traced(function: Callable[..., Any], *shapes: Any) -> Program:
     constants = dict(zip(closed.jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
     equations: list[Equation] = []
     outputs = _written_out(closed.jaxpr, {}, constants, equations)
-    needed, kept = set(_variables(outputs)), []
+    needed, kept = set(outputs), []
     for equation in reversed(equations):
         if needed & set(equation.results):
             kept.append(equation)
-            needed.update(_variables(equation.operands))
+            needed.update(equation.operands)
     moving, marked = set(closed.jaxpr.invars), []
     for equation in reversed(kept):
-        fixed = moving.isdisjoint(_variables(equation.operands))
+        fixed = moving.isdisjoint(equation.operands)
         marked.append(equation._replace(fixed=fixed))
         moving.update(() if fixed else equation.results)
     return Program(constants, closed.jaxpr.invars, marked, outputs, jax.tree.structure(structure))
@@ -120,14 +116,15 @@ def _written_out(
     """Appends the equations of a program and of those that it calls; `names` are the caller's for the variables."""
 
     def renamed(atoms: Sequence[Any]) -> list[Any]:
-        return [names.get(atom, atom) if isinstance(atom, Var) else atom for atom in atoms]
+        return [names.get(atom, atom) if isinstance(atom, Var) else _literal(atom, constants) for atom in atoms]
 
     for equation in jaxpr.eqns:
         inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
         operands = renamed(equation.invars)
         if inner is None or equation.primitive.name in CONTROL:
             results = [object() for _ in equation.outvars]  # a program called twice has results of its own each time
-            equations.append(Equation(equation.primitive, operands, results, equation.params, fixed=False))
+            primitive = equation.primitive
+            equations.append(Equation(primitive.name, primitive, operands, results, equation.params, fixed=False))
         else:
             constants.update(zip(inner.jaxpr.constvars, map(np.asarray, inner.consts), strict=True))
             results = _written_out(
@@ -137,8 +134,12 @@ def _written_out(
     return renamed(jaxpr.outvars)
 
 
-def _variables(atoms: Sequence[Any]) -> list[Any]:
-    return [atom for atom in atoms if not isinstance(atom, Literal)]
+def _literal(atom: Literal, constants: dict[Any, Array]) -> Any:
+    """A number in the text of a program as one of its constants: the same number is the same constant."""
+    value = np.asarray(atom.val)
+    key = "literal", value.dtype.str, value.tobytes()
+    constants[key] = value
+    return key
 
 
 @contextmanager

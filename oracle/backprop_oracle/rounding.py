@@ -156,44 +156,66 @@ def _value(equation: Equation, v: Sequence[Array]) -> Any:
 
 
 def _bound(equation: Equation, v: Sequence[Array], e: Sequence[Array], result: Any, precision: Precision) -> Any:
-    name, params = equation.name, equation.params
+    name = equation.name
     if name in MOVES:
-        return MOVES[name](params, *e)
-    if name in ("and", "or", "not"):
-        return reduce(np.maximum, e)
-    if not any(a.dtype.kind == "f" for a in v):
-        return _zeros(result)  # indices, and decisions about them
-    if name in PICKS:
-        return picked(equation, [error if a.dtype.kind == "f" else a for a, error in zip(v, e, strict=True)], 0.0)
-    if name in SAME or name == "abs":
-        return e[0]
-    if name == "sign":  # of a number closer to 0 than its error
-        return np.where((e[0] > 0) & (np.abs(v[0]) <= e[0]), 2.0, 0.0)
-    if name in _LARGEST:
-        return np.maximum(*e)
-    if name in ("reduce_max", "reduce_min"):
-        return e[0].max(tuple(params["axes"]))
-    if name in COMPARISONS:  # the "error" of a decision: 1 where its two sides are closer than their errors
-        doubt, apart = e[0] + e[1], np.abs(v[0] - v[1])
-        open_ = ((doubt > 0) & (apart <= doubt)) | (precision.either & (v[0] == v[1]))
-        return np.where(np.isfinite(doubt), open_, np.inf)
-    if name == "select_n":
-        both = np.where(v[0], e[2], e[1]) + np.where(e[0] > 0, np.abs(v[1] - v[2]) + e[1] + e[2], 0.0)
-        # an infinity in the branch not taken is one in a formula that multiplies by 0 or 1 instead of choosing
-        return np.where(np.isfinite(e[0]) & np.isfinite(e[1]) & np.isfinite(e[2]), both, np.inf)
+        return MOVES[name](equation.params, *e)
+    if name in _RULES:
+        return _RULES[name](equation, v, e, precision)
+    if name in WHOLE or result.dtype.kind != "f":
+        return _zeros(result)  # indices
     terms, times, n = _terms(equation, v, result)
-    added = precision.eps * times * terms  # eps · times first: terms may be the largest number
+    bound = precision.eps * times * terms  # eps · times first: terms may be the largest number
     if name == "div":  # of a · (1/b), where 1/b is subnormal and has its spacing
-        tiny = np.where(np.abs(v[1]) * precision.tiny > 1, np.abs(v[0]) * precision.tiny, 0.0)
-        added = added + precision.eps * tiny
-    underflow: Any = n * precision.tiny
-    if not terms.all():
-        underflow = np.where(_nothing(name, params, v, terms), 0.0, underflow)
-    bound = added + underflow
+        tiny = np.abs(v[1]) * precision.tiny > 1
+        if tiny.any():
+            bound = bound + np.where(tiny, precision.eps * (np.abs(v[0]) * precision.tiny), 0.0)
+    if terms.all():
+        bound = bound + n * precision.tiny
+    else:
+        bound = bound + np.where(_nothing(name, equation.params, v, terms), 0.0, n * precision.tiny)
     if any(error.any() for error in e):
         bound = bound + _brought(equation, v, e, result)
-    beyond = terms > precision.largest
-    return np.where(beyond, np.inf, bound) if beyond.any() else bound
+    over = terms > precision.largest
+    return np.where(over, np.inf, bound) if over.any() else bound
+
+
+def _open(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
+    """The "error" of a decision: 1 where its two sides are closer than their errors."""
+    if equation.operands[0] == equation.operands[1]:  # a number is itself
+        return _zeros(v[0])
+    doubt, apart = e[0] + e[1], np.abs(v[0] - v[1])
+    open_ = ((doubt > 0) & (apart <= doubt)) | (precision.either & (v[0] == v[1]))
+    return np.where(np.isfinite(doubt), open_, np.inf)
+
+
+def _selected(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
+    both: Array = np.where(v[0], e[2], e[1])
+    if e[0].any():
+        both = both + np.where(e[0] > 0, np.abs(v[1] - v[2]) + e[1] + e[2], 0.0)
+    # an infinity in the branch not taken is one in a formula that multiplies by 0 or 1 instead of choosing
+    finite = np.isfinite(e[0]) & np.isfinite(e[1]) & np.isfinite(e[2])
+    return both if finite.all() else np.where(finite, both, np.inf)
+
+
+def _reduced(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
+    return e[0].max(tuple(equation.params["axes"]))
+
+
+def _picked(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
+    return picked(equation, [error if a.dtype.kind == "f" else a for a, error in zip(v, e, strict=True)], 0.0)
+
+
+_RULES: Mapping[str, Callable[..., Array]] = {  # of what adds no rounding of its own
+    **dict.fromkeys((*SAME, "abs"), lambda equation, v, e, precision: e[0]),
+    **dict.fromkeys(("and", "or", "not"), lambda equation, v, e, precision: reduce(np.maximum, e)),
+    **dict.fromkeys(COMPARISONS, _open),
+    **dict.fromkeys(_LARGEST, lambda equation, v, e, precision: np.maximum(*e)),
+    **dict.fromkeys(PICKS, _picked),
+    "select_n": _selected,
+    "reduce_max": _reduced,
+    "reduce_min": _reduced,
+    "sign": lambda equation, v, e, precision: np.where((e[0] > 0) & (np.abs(v[0]) <= e[0]), 2.0, 0.0),
+}
 
 
 def _terms(equation: Equation, v: Sequence[Array], result: Array) -> tuple[Array, float, int]:

@@ -6,6 +6,7 @@ quietly: `judge` measures what is within its bound and raises `Violation` for th
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -111,7 +112,8 @@ def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
         share = np.where(error == 0, 0, error / bound)
     share[~judged] = -1
     worst = np.unravel_index(np.argmax(share), share.shape)
-    in_ulp = error / np.maximum(spacing(expected, dtype), float(ml_dtypes.finfo(dtype).smallest_normal))
+    unit = spacing(expected, dtype)
+    in_ulp = error / np.maximum(unit, _format(dtype).normal)
     if share[worst] > 1:
         index = tuple(int(i) for i in worst)
         raise Violation(
@@ -131,7 +133,7 @@ def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
             float(share[worst]),
             claim,
         )
-    clear = judged & (bound <= WELL_CONDITIONED * spacing(expected, dtype))
+    clear = judged & (bound <= WELL_CONDITIONED * unit)
     return Measure(float(in_ulp[clear].max(initial=0.0)), float(share[worst]), int(judged.sum()))
 
 
@@ -178,10 +180,13 @@ def _errors(actual: Array, expected: Array, bound: Array, dtype: Any) -> tuple[A
     """
     actual, expected = actual.astype(np.float64), expected.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
-        overflows = np.abs(expected) + bound >= float(ml_dtypes.finfo(dtype).max)
-        excused = overflows & np.isinf(actual) & (np.sign(actual) == np.sign(expected))
-        error = np.where((actual == expected) | excused, 0.0, np.abs(actual - expected))
-        error = np.where(np.isnan(error), np.inf, error)
+        right = actual == expected
+        infinite = np.isinf(actual)
+        if infinite.any():
+            overflows = np.abs(expected) + bound >= _format(dtype).largest
+            right |= overflows & infinite & (np.sign(actual) == np.sign(expected))
+        error = np.where(right, 0.0, np.abs(actual - expected))
+        error[np.isnan(error)] = np.inf
     return error, np.isfinite(bound) & ~np.isnan(expected)
 
 
@@ -191,9 +196,23 @@ def spacing(a: Any, dtype: Any) -> Array:
     >>> spacing([1.0, 0.0], np.float64)
     array([2.22044605e-016, 4.94065646e-324])
     """
+    known = _format(dtype)
+    magnitude = np.clip(np.abs(np.asarray(a, np.float64)), known.normal, known.largest)
+    return np.ldexp(known.eps, np.frexp(magnitude)[1] - 1)
+
+
+class _Format(NamedTuple):
+    """The spacing at 1, the smallest normal number and the largest number of a dtype."""
+
+    eps: float
+    normal: float
+    largest: float
+
+
+@cache
+def _format(dtype: Any) -> _Format:
     info = ml_dtypes.finfo(dtype)
-    magnitude = np.clip(np.abs(np.asarray(a, np.float64)), float(info.smallest_normal), float(info.max))
-    return np.ldexp(float(info.eps), np.frexp(magnitude)[1] - 1)
+    return _Format(float(info.eps), float(info.smallest_normal), float(info.max))
 
 
 def _number(a: Any) -> str:
