@@ -8,7 +8,6 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner, Result
 
-from backprop_properties.checking import isolation, worker
 from backprop_properties.checking import run as runs
+from backprop_properties.checking import worker
 from backprop_properties.checking.isolation import Task
 from backprop_properties.commands import check as command
 from backprop_properties.commands.app import app
@@ -62,7 +61,6 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
             yield task, worker.result_of(task._replace(memory=None), tmp_path / "diary")
 
     monkeypatch.setattr(runs, "results", results)
-    monkeypatch.setattr(isolation, "spare_process", nullcontext)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield
     for name, module in [*sys.modules.items()]:

@@ -13,6 +13,7 @@ from backprop_reference import OPERATIONS
 
 from .isolation import Found, Process, Task, Unusable, Worker, results
 from .python_files import SUFFIXES, operations_named, python_name
+from .report import Report
 
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -22,7 +23,7 @@ class Run:
     """The reports by file and operation, and lines on what could not be, or was not, checked."""
 
     tasks: list[Task] = field(default_factory=list)
-    reports: dict[tuple[Path, str | None], Any] = field(default_factory=dict)
+    reports: dict[tuple[Path, str | None], Report] = field(default_factory=dict)
     unusable: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -36,7 +37,7 @@ class Run:
             return UNUSABLE
         return RIGHT if all(report.passed for report in self.reports.values()) else WRONG
 
-    def ordered(self) -> list[tuple[Task, Any]]:
+    def ordered(self) -> list[tuple[Task, Report | None]]:
         """Each task with its report, or None."""
         return [(task, self.reports.get(task.key)) for task in self.tasks]
 
@@ -52,7 +53,7 @@ def run(
     jobs: int | None = None,
     spare: Process | None = None,
     on_tasks: Callable[[int], None] = lambda count: None,
-    on_report: Callable[[Task, Any], None] = lambda task, report: None,
+    on_report: Callable[[Task, Report], None] = lambda task, report: None,
     on_wait: Callable[[Sequence[Worker]], None] = lambda workers: None,
 ) -> Run:
     """Checks the operations that the files implement, or those that are named; after Ctrl-C: with the reports so far.

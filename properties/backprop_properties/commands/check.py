@@ -12,6 +12,7 @@ from .files import as_json, check_writable, write_json
 
 
 def check(
+    context: typer.Context,  # its object is a process that is ready for a check, or None
     files: Annotated[list[Path], typer.Argument(help="Python files with your functions.", metavar="FILE.py…")],
     operations: Annotated[
         list[str] | None,
@@ -66,7 +67,8 @@ def check(
     backprop check mine.py --operations softmax,add --dtype float32,float16
     backprop check kernels.py --domain y=one-hot --domain n="multiple of 8"
     """
-    from ..checking.isolation import spare_process
+    from ..checking.run import run
+    from .check_output import print_run, to_dict, watched, write_junit
 
     json_path = Path(json_file) if json_file not in (None, "-") else None
     try:
@@ -82,24 +84,20 @@ def check(
     options = {"level": level, "dtypes": tuple(dtypes or ["float64"]), "batch": batch}
     options |= {"max_examples": max_examples, "seed": seed}
     try:
-        with spare_process() as spare:  # before the imports of this process, as its own take longest
-            from ..checking.run import run
-            from .check_output import print_run, to_dict, watched, write_junit
-
-            with watched() as (on_tasks, on_report, on_wait):
-                done = run(
-                    [file.resolve() for file in files],
-                    names,
-                    options,
-                    dict(map(_promise, domain or ())),
-                    timeout=timeout,
-                    memory=memory,
-                    jobs=jobs,
-                    spare=spare,
-                    on_tasks=on_tasks,
-                    on_report=on_report,
-                    on_wait=on_wait,
-                )
+        with watched() as (on_tasks, on_report, on_wait):
+            done = run(
+                [file.resolve() for file in files],
+                names,
+                options,
+                dict(map(_promise, domain or ())),
+                timeout=timeout,
+                memory=memory,
+                jobs=jobs,
+                spare=context.obj,
+                on_tasks=on_tasks,
+                on_report=on_report,
+                on_wait=on_wait,
+            )
     except ValueError as error:
         raise fail(error) from None
     for message in done.unusable:
