@@ -26,8 +26,8 @@ _HOMES = {
     "load_vectors": "frozen.vectors",
     "replay": "checking.check",
     "replay_batch": "verification.sweep",
-    "replay_chain_law": "verification.trial",
-    "try_operation": "verification.trial",
+    "replay_chain_law": "verification.every_law",
+    "try_operation": "verification.every_law",
     "verify": "verification.run",
 }
 

@@ -16,9 +16,10 @@ import pytest
 import backprop_properties
 from backprop_properties import check, each_law, replay
 from backprop_properties.checking import check as check_module
-from backprop_properties.checking.report import CheckFailed, Failure, Report, assignments
+from backprop_properties.checking.report import CheckFailed, Report
 from backprop_properties.evidence.faults import FAULTS
 from backprop_properties.hints.layers import is_network
+from backprop_properties.laws.failure import Failure, assignments
 from backprop_reference import OPERATIONS
 from samples import sampled
 

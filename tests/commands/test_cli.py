@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from backprop_properties.checking import python_files
 from backprop_properties.commands.app import app
 from backprop_properties.commands.show import small_input
+from backprop_properties.verification import every_law, workers
 from backprop_properties.verification import run as verification
-from backprop_properties.verification import trial, workers
 from backprop_reference import OPERATIONS
 from backprop_reference.derivations import DERIVATIONS
 
@@ -56,8 +57,8 @@ def wrong_add(delta: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarr
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """An `add` whose second cotangent has the wrong sign."""
     rows = {**OPERATIONS, "add": replace(OPERATIONS["add"], vjp=wrong_add)}
-    monkeypatch.setattr(verification, "OPERATIONS", rows)
-    monkeypatch.setattr(trial, "OPERATIONS", rows)
+    for module in (verification, every_law, python_files):
+        monkeypatch.setattr(module, "OPERATIONS", rows)
 
 
 @pytest.mark.usefixtures("broken")
@@ -90,7 +91,7 @@ def test_the_same_seed_gives_the_same_numbers_whatever_runs_them() -> None:
 
 def test_a_run_that_checked_nothing_fails() -> None:
     assert not verification.Report(seed=0, examples=5).passed
-    empty = trial.Outcome("add", 0, {}, [], 0.0)
+    empty = every_law.Outcome("add", 0, {}, [], 0.0)
     assert not verification.Report(seed=0, examples=5, outcomes=[empty]).passed
     with pytest.raises(ValueError, match="at least 1"):
         verification.verify(["add"], examples=0)

@@ -15,8 +15,8 @@ from backprop_properties.cases.twists import IN_TURN, twisted
 from backprop_properties.evidence.faults import ASKS, CAUSES, FAULTS, KINDS, MORE, NEIGHBOURS, implementation
 from backprop_properties.laws.claims import Violation
 from backprop_properties.laws.table import LAWS, point
+from backprop_properties.laws.trial import violations
 from backprop_properties.verification.completeness import check_complete
-from backprop_properties.verification.trial import violations
 from backprop_reference import OPERATIONS
 from backprop_reference.derivations import DERIVATIONS
 from samples import sampled

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from backprop_properties import check
-from backprop_properties.cases.domains import domain_of
-from backprop_properties.checking.check import Trial
-from backprop_properties.checking.guard import guarded
+from backprop_properties.checking.check import trial_of
 from backprop_properties.evidence.faults import CAUSES, FAULTS, NEIGHBOURS, Neighbour
 from backprop_properties.hints.causes import SECONDS, _value, hints
 from backprop_properties.hints.layers import backward_order
@@ -229,12 +227,9 @@ def test_hint_on_what_no_table_has(name):
 
 
 def probe(row, kind, dtype, seconds=60):
-    implementation = guarded(OPERATIONS[row.operation], row.forward, row.vjp, row.jacobian)
-    domain = domain_of(OPERATIONS[row.operation], None)
-    return (
-        Trial(OPERATIONS[row.operation], implementation, domain, "standard", batch=False),
-        Probe(domain, implementation, kind, np.dtype(dtype), time.perf_counter() + seconds),
-    )
+    functions = {kind: getattr(row, kind) for kind in ("forward", "vjp", "jacobian")}
+    trial = trial_of(row.operation, functions, "standard", None, batch=False)
+    return trial, Probe(trial.domain, trial.implementation, kind, np.dtype(dtype), time.perf_counter() + seconds)
 
 
 @pytest.mark.parametrize("row", sampled(NEIGHBOURS, NEIGHBOURS[::4]))

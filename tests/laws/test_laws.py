@@ -7,8 +7,8 @@ from hypothesis import settings
 
 from backprop_oracle.definitions import definition
 from backprop_properties.cases.shapes import shape_pool
-from backprop_properties.verification.findings import EVERY_LAW
-from backprop_properties.verification.trial import try_operation
+from backprop_properties.laws.trial import EVERY_LAW
+from backprop_properties.verification.every_law import try_operation
 from backprop_reference import OPERATIONS
 from backprop_reference.derivations import DERIVATIONS
 from samples import FAMILIES, sampled

@@ -19,9 +19,9 @@ from backprop_properties.cases.regimes import regime_case, regimes_of
 from backprop_properties.cases.shapes import draw_sizes
 from backprop_properties.laws.claims import Certified, Measure, Violation, certified_errors, judge
 from backprop_properties.laws.conditions import scale
+from backprop_properties.laws.trial import violations
 from backprop_properties.laws.truth import BOUNDS, JUDGE_LAWS, TRUTH_LAWS, bound_of, limit_of, questions, truth_point
 from backprop_properties.laws.ulp import scaled_ulp_error
-from backprop_properties.verification.trial import violations
 from backprop_reference import (
     OPERATIONS,
     DiagonalMinusOuter,

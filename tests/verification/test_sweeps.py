@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from backprop_properties import replay
 from backprop_properties.cases.blocks import ENTRIES, ROWS, draw_block, rows_of
 from backprop_properties.cases.case import Case
 from backprop_properties.cases.domains import domain_of
@@ -28,13 +29,15 @@ from backprop_properties.commands.app import app
 from backprop_properties.evidence.faults import FAULTS, implementation
 from backprop_properties.evidence.faults.sometimes import SOMETIMES
 from backprop_properties.laws.claims import Violation
+from backprop_properties.laws.failure import BATCH, Failure, failure_at
 from backprop_properties.laws.points import added_up
-from backprop_properties.verification import findings, sweep, trial, workers
+from backprop_properties.laws.table import LAWS
+from backprop_properties.verification import every_law, findings, sweep, workers
 from backprop_properties.verification import run as verification
-from backprop_properties.verification.findings import BATCH, Failure, Outcome
+from backprop_properties.verification.every_law import everywhere, shrunk
+from backprop_properties.verification.findings import Outcome
 from backprop_properties.verification.run import EVERY_LAW_ON, PART, PARTS, Report, cut
 from backprop_properties.verification.sweep import replay_batch, try_sweep
-from backprop_properties.verification.trial import everywhere, shrunk
 from backprop_reference import OPERATIONS, Operation
 from samples import FAMILIES, sampled
 
@@ -169,7 +172,7 @@ def reproduced(failure: Failure, wrong: Operation) -> Violation:
 )
 def test_a_fault_in_one_of_20_000_cases_is_found_shrunk_and_reproducible(name: str, argument: str) -> None:
     wrong = rarely_wrong(name, argument, one_in=20_000)
-    assert not trial.try_operation(OPERATIONS[name], wrong, examples=30, laws={VJP: findings.EVERY_LAW[VJP]}).failures
+    assert not every_law.try_operation(OPERATIONS[name], wrong, examples=30, laws={VJP: LAWS[VJP]}).failures
     parts = (try_sweep(OPERATIONS[name], wrong, examples=PART, part=part) for part in range(1, 12))
     found = next(outcome.failures for outcome in parts if outcome.failures)
     (failure,) = found
@@ -342,7 +345,7 @@ def test_a_softmax_is_shrunk_to_something() -> None:
 
 def test_the_reproduction_of_an_empty_array_has_its_shape() -> None:
     case = Case((np.zeros((2, 0)), np.zeros(0)), np.zeros(2), ())
-    failure = findings.failure_at(OPERATIONS["matvec"], VJP, Violation("dW", "no"), case)
+    failure = failure_at("matvec", VJP, Violation("dW", "no"), case)
     assert "W = np.zeros((2, 0), np.float64)" in failure.reproduction
     exec(failure.reproduction, {})
 
@@ -354,9 +357,9 @@ def test_a_quotient_may_be_had_by_a_subnormal_reciprocal() -> None:
     wrong = replace(OPERATIONS["log"], vjp=lambda delta, x: (delta / x * np.float32(1.000001),))
     for x, delta in ((1.3e38, 1.4e35), (1.3e38, 0.5e35), (8e37, 1e35)):
         arrays = np.array([delta], np.float32), np.array([x], np.float32)
-        trial.replay("log", VJP, *arrays)
+        replay("log", VJP, *arrays)
         with pytest.raises(Violation, match="dx"):
-            trial.replay("log", VJP, *arrays, implementation=wrong)
+            replay("log", VJP, *arrays, implementation=wrong)
 
 
 def test_nothing_is_claimed_of_a_sum_that_may_overflow_on_its_way() -> None:
@@ -382,7 +385,7 @@ def test_tasks_are_of_all_examples_and_not_too_many(examples: int) -> None:
 
 def test_outcomes_merge_to_the_same_in_any_order() -> None:
     parts = [try_sweep(OPERATIONS["affine"], examples=2000, part=k) for k in range(4)]
-    parts.append(trial.try_operation(OPERATIONS["affine"], examples=5))
+    parts.append(every_law.try_operation(OPERATIONS["affine"], examples=5))
     one, other = findings.merged(parts), findings.merged(parts[::-1])
     assert one.tallies == other.tallies
     assert list(one.tallies) == list(other.tallies)
@@ -494,7 +497,7 @@ def test_tasks_left_undone_are_named_and_the_run_has_not_passed(monkeypatch: pyt
 @pytest.mark.usefixtures("small_parts")
 def test_the_command_finds_shrinks_and_shows_a_rare_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = {**OPERATIONS, "dot": rarely_wrong("dot", "x", one_in=5000)}
-    for module in (verification, trial):
+    for module in (verification, every_law):
         monkeypatch.setattr(module, "OPERATIONS", rows)
     options = ["--operations", "dot", "--examples", "20000", "--jobs", "1", "--json", str(tmp_path / "out.json")]
     result = CliRunner().invoke(app, ["verify", *options])

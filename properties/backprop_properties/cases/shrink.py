@@ -20,6 +20,7 @@ PIECES = 32  # of an axis that are left out in turn, at the finest
 ENTRIES = 40  # of an array whose numbers are made plainer one by one
 
 
+@np.errstate(all="ignore")  # the numbers tried are extreme
 def smallest(domain: Domain, case: Case, fails: Callable[[Case], bool], seconds: float = SECONDS) -> Case:
     """The smallest case found in the time there is for which `fails` still holds.
 
@@ -29,17 +30,23 @@ def smallest(domain: Domain, case: Case, fails: Callable[[Case], bool], seconds:
     >>> smallest(domain_of(OPERATIONS["square"], None), case, lambda case: case.args[0].size >= 9).args[0].tolist()
     [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
-    until = time.perf_counter() + seconds
-    for steps in (_shorter, _fewer, _plainer):
-        again = True
-        while again:
-            again = False
-            for candidate in steps(domain, case):
-                if time.perf_counter() > until:
-                    return case
-                if complexity(candidate) < complexity(case) and fails(candidate):
-                    case, again = candidate, True
-                    break
+    until, tried = time.perf_counter() + seconds, set[bytes]()
+
+    def simpler(steps: Callable[[Domain, Case], Iterator[Case]]) -> Case | None:
+        now = complexity(case)
+        for candidate in steps(domain, case):
+            if time.perf_counter() > until:
+                return None
+            bits = b"".join(str(a.shape).encode() + a.tobytes() for a in (*candidate.args, candidate.delta))
+            if bits not in tried and complexity(candidate) < now:
+                tried.add(bits)
+                if fails(candidate):
+                    return candidate
+        return None
+
+    for steps in (_shorter, _plain_arrays, _fewer, _plain_arrays, _plain_entries):
+        while found := simpler(steps):
+            case = found
     return case
 
 
@@ -59,19 +66,20 @@ def _digits(v: Any) -> int:
 def _shorter(domain: Domain, case: Case) -> Iterator[Case]:
     """The first entries of each axis in turn, as few as will do."""
     for letter, size in sizes_of(domain.operation, case).items():
-        for less in sorted({0, 1, 2, 3, 4, 5, 6, *TAILS, size // 2, size - 1}):
+        for less in sorted({0, 1, 2, 3, 4, 5, 6, *TAILS, size // 2, 3 * size // 4, size - 1}):
             if 0 <= less < size:
                 yield from _kept(domain, case, letter, np.arange(size) < less)
 
 
 def _fewer(domain: Domain, case: Case) -> Iterator[Case]:
-    """Any entries of each axis in turn left out: half of them, a quarter, down to one alone."""
-    for letter, size in sizes_of(domain.operation, case).items():
-        length = size
-        while length > max(size // PIECES, 1):
-            length = (length + 1) // 2
+    """Any entries of each axis in turn left out: half of them, a quarter, down to as few as the domain lets go."""
+    sizes = sizes_of(domain.operation, case)
+    for letter, size in sizes.items():
+        least = next((k for k in range(1, size + 1) if domain.allows({**sizes, letter: size - k})), size)
+        length, place = size, np.arange(size)
+        while length > max(size // PIECES, least):
+            length = least * -(-length // (2 * least))
             for start in range(0, size, length):
-                place = np.arange(size)
                 yield from _kept(domain, case, letter, (place < start) | (place >= start + length))
 
 
@@ -88,27 +96,27 @@ def _kept(domain: Domain, case: Case, letter: str, kept: Array) -> Iterator[Case
 # ── Plainer numbers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _plainer(domain: Domain, case: Case) -> Iterator[Case]:
-    """Whole arrays of one number or rounded, then one entry after the other."""
-    arrays = [*case.args, case.delta]
-    for i, a in enumerate(arrays):
-        for b in _candidates(a):
-            yield _with(domain, case, [*arrays[:i], b, *arrays[i + 1 :]])
+def _plain_arrays(domain: Domain, case: Case) -> Iterator[Case]:
+    """Each array in turn of one number, or rounded."""
+    for i, a in enumerate((*case.args, case.delta)):
+        for b in (np.zeros_like(a), np.ones_like(a), np.rint(a)):
+            yield _changed(domain, case, i, b)
 
 
-def _candidates(a: Array) -> Iterator[Array]:
-    for number in (0.0, 1.0):
-        yield np.full_like(a, number)
-    with np.errstate(all="ignore"):
-        yield np.rint(a)
-    if a.size <= ENTRIES:
-        for k, old in enumerate(a.ravel()):
-            with np.errstate(all="ignore"):
-                plain = float(f"{float(old):.1g}") if np.isfinite(old) else float(old)
-            for number in (0.0, 1.0, -1.0, 2.0, plain):
+def _plain_entries(domain: Domain, case: Case) -> Iterator[Case]:
+    """One entry after the other, where there are not too many."""
+    for i, a in enumerate((*case.args, case.delta)):
+        for k, old in enumerate(a.ravel().tolist() if a.size <= ENTRIES else ()):
+            for number in (0.0, 1.0, -1.0, 2.0, float(f"{old:.1g}")):
                 b = a.copy()
                 b.flat[k] = number
-                yield b
+                if np.isfinite(b.flat[k]):  # the largest numbers have no shorter ones beside them
+                    yield _changed(domain, case, i, b)
+
+
+def _changed(domain: Domain, case: Case, i: int, a: Array) -> Case:
+    arrays = (*case.args, case.delta)
+    return _with(domain, case, [*arrays[:i], a, *arrays[i + 1 :]])
 
 
 def _with(domain: Domain, case: Case, arrays: Sequence[Array]) -> Case:

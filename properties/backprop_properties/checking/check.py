@@ -1,33 +1,31 @@
 """Is an implementation right? The laws of `verify`, on cases that are chosen for what people get wrong."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import Operation
-
 from ..cases.case import Case, directions
-from ..cases.domains import Domain, domain_of
+from ..cases.domains import domain_of
 from ..cases.plan import Planned, made, ordinary_case, plan
 from ..cases.shapes import LONG_TAIL
-from ..cases.shrink import smallest
 from ..hints.causes import hints
 from ..hints.layers import first_wrong_layer
-from ..laws.claims import Measure, Violation
-from ..laws.points import NEEDED_BY, Implementation, Point, careful_point
+from ..laws.claims import Violation
+from ..laws.failure import Failure, failure_at
+from ..laws.points import Implementation
 from ..laws.table import LAWS
+from ..laws.trial import EVERY_LAW, Trial
 from ..laws.truth import TRUTH_LAWS
-from ..verification.trial import replay as replay_reference
-from ..verification.trial import violations
+from ..verification.every_law import everywhere
 from .costs import Cost, affordable, near
 from .guard import Function, guarded, name_of, said
 from .options import DTYPES, dtype_names, refuse_the_unusable
 from .python_files import operation_named
-from .report import Checked, Failure, Report
+from .report import Checked, Report
 
 ALWAYS = (  # on every case; the other laws on some of the small ones
     "forward_equals_jax",
@@ -99,26 +97,23 @@ def examined(
 ) -> Report:
     """What `check` does; without `shrink`, failures are reported at the cases where they were found."""
     started = time.perf_counter()
-    forward, vjp, jacobian = (functions.get(kind) for kind in ("forward", "vjp", "jacobian"))
-    row = operation_named(operation)
     dtypes = dtype_names(dtypes)
-    refuse_the_unusable(row, dtypes, level, max_examples, seed, forward=forward, vjp=vjp, jacobian=jacobian)
-    trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch, shrink=shrink)
-    given = {"forward": forward, "vjp": vjp, "jacobian": jacobian}
-    names = {kind: name_of(f, kind) for kind, f in given.items() if f is not None}
+    refuse_the_unusable(operation_named(operation), dtypes, level, max_examples, seed, functions)
+    trial = trial_of(operation, functions, level, domain, batch)
+    names = {kind: name_of(f, kind) for kind, f in functions.items() if f is not None}
     options: dict[str, Any] = {} if level == "standard" else {"level": level}
     options |= {"domain": dict(domain)} if domain else {}
     checks: dict[tuple[str, str], Checked] = {}
     failures: list[Failure] = []
     notes = list(trial.domain.words)
-    if vjp is None and jacobian is None:
+    if set(names) == {"forward"}:
         notes.append(f"{operation}: only a forward was given: no backward pass was judged")
     if not batch:
         notes.append("not tried: leading batch axes; ask with batch=True")
     for dtype in dict.fromkeys(dtypes):
         cases = plan(trial.domain, max(max_examples // len(set(dtypes)), 1))
-        found = _tried(trial, cases, dtype, seed, names, checks, notes)
-        failures += [replace(failure, options=options) for failure in found]
+        found = _tried(trial, cases, dtype, seed, checks, notes, careful=level == "standard", shrink=shrink)
+        failures += [replace(failure, functions=names, options=options) for failure in found]
     unique = tuple(dict.fromkeys(notes))
     seconds = time.perf_counter() - started
     return Report(operation, level, tuple(dtypes), seed, tuple(failures), tuple(checks.values()), unique, seconds)
@@ -143,58 +138,36 @@ def replay(
 
     >>> replay("dot", "vjp_equals_jax_vjp", 1.0, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     """
-    if not (forward or vjp or jacobian):
-        replay_reference(operation, law, delta, *args, implementation=implementation)
-        return
-    row = operation_named(operation)
-    trial = Trial(row, guarded(row, forward, vjp, jacobian), domain_of(row, domain), level, batch=True)
+    row, functions = operation_named(operation), {"forward": forward, "vjp": vjp, "jacobian": jacobian}
+    if any(functions.values()):
+        trial = trial_of(operation, functions, level, domain, batch=True)
+    else:
+        trial = Trial(implementation or row, everywhere(row), EVERY_LAW)
     if law not in trial.laws:
         raise ValueError(f"unknown law {law!r}; there are {', '.join(trial.laws)}")
     arrays = tuple(np.asarray(a) for a in args)
-    case = Case(arrays, np.asarray(delta, arrays[0].dtype), directions(arrays))
-    for _, _, found in trial.violations(case, [law]):
-        if isinstance(found, Violation):
-            raise found
+    violation = trial.first(Case(arrays, np.asarray(delta, arrays[0].dtype), directions(arrays)), law)
+    if violation:
+        raise violation
 
 
-class Trial:
-    """An implementation of an operation, and what is asked of it."""
-
-    def __init__(
-        self,
-        row: Operation,
-        implementation: Implementation,
-        domain: Domain,
-        level: str,
-        batch: bool,
-        *,
-        shrink: bool = True,
-    ) -> None:
-        self.row, self.implementation, self.domain, self.level = row, implementation, domain, level
-        self.shrink = shrink
-        left_out = {ABOUT_DERIVATIONS}
-        left_out |= {"batch_equals_the_loop"} if not batch else set()
-        left_out |= {"masks_count_for_nothing"} if "masks" not in domain.promises else set()
-        left_out |= {"nan_in_nan_out"} if not domain.nan else set()
-        self.laws: Mapping[str, Callable[[Point], Any]] = {
-            name: law
-            for name, law in {**LAWS, **(TRUTH_LAWS if level == "strict" else {})}.items()
-            if name not in left_out
-        }
-
-    def point(self, case: Case, laws: Sequence[str] = tuple(NEEDED_BY)) -> Point:
-        """The implementation at a case, with what these laws need to know."""
-        return careful_point(self.row, self.implementation, case, self.domain.promises, self.domain.stated, laws)
-
-    def violations(self, case: Case, laws: Sequence[str]) -> Iterator[tuple[str, str, Violation | Measure]]:
-        """Every claim of some laws at a case."""
-        point = self.point(case, laws) if laws else None
-        return violations({name: self.laws[name] for name in laws}, point) if point else iter(())
-
-    def first(self, case: Case, law: str) -> Violation | None:
-        """What breaks a law at a case, if anything."""
-        found = (v for _, _, v in self.violations(case, [law]) if isinstance(v, Violation))
-        return next(found, None)
+def trial_of(
+    operation: str,
+    functions: Mapping[str, Function | None],
+    level: str,
+    domain: Mapping[str, Any] | None,
+    batch: bool,
+) -> Trial:
+    """Somebody's functions of an operation, within a domain, and held to the laws that are asked for."""
+    row = operation_named(operation)
+    where = domain_of(row, domain)
+    left_out = {ABOUT_DERIVATIONS}
+    left_out |= {"batch_equals_the_loop"} if not batch else set()
+    left_out |= {"masks_count_for_nothing"} if "masks" not in where.promises else set()
+    left_out |= {"nan_in_nan_out"} if not where.nan else set()
+    asked = {**LAWS, **(TRUTH_LAWS if level == "strict" else {})}
+    laws = {name: law for name, law in asked.items() if name not in left_out}
+    return Trial(guarded(row, functions), where, laws, careful=True)
 
 
 def _tried(
@@ -202,9 +175,11 @@ def _tried(
     cases: Sequence[Planned],
     dtype: str,
     seed: int,
-    names: Mapping[str, str],
     checks: dict[tuple[str, str], Checked],
     notes: list[str],
+    *,
+    careful: bool,
+    shrink: bool,
 ) -> list[Failure]:
     """One dtype: every case in turn; a law that has failed is not tried again."""
     failed: dict[str, tuple[Violation, Case]] = {}
@@ -215,7 +190,7 @@ def _tried(
         if planned.part == "long" and not affordable(costs, size):
             notes.append(f"sizes from {size:,} are not tried: time or memory would grow too far")
             continue
-        case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=trial.level == "standard")
+        case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=careful)
         wanted = [law for law in trial.laws if law not in failed and _wanted(law, planned, k)]
         with Cost(costs, size, measure=size > 200 and (size in costs or not near(size, costs))):
             for law, what, found in trial.violations(case, wanted):
@@ -234,9 +209,8 @@ def _tried(
         told = hints(trial, failed, DTYPES[dtype])
     except Exception as error:  # what failed matters more than why
         notes.append(f"no hints: the search for a cause stopped with {said(error)}")
-    return [
-        _failure(trial, law, *failed[law], dtype, names, told.get(law, ("", ""))) for law in trial.laws if law in failed
-    ]
+    failures = [failure_at(trial.row.name, law, *failed[law]) for law in trial.laws if law in failed]
+    return [_explained(trial, f, DTYPES[dtype], told.get(f.law, ("", "")), shrink) for f in failures]
 
 
 def _only_rounded(failure: tuple[Violation, Case] | None, dtype: np.dtype[Any]) -> bool:
@@ -254,40 +228,10 @@ def _wanted(law: str, planned: Planned, k: int) -> bool:
     return law in ALWAYS or (some and (planned.part == "small" or (tail and law in ON_LARGER)))
 
 
-def _failure(
-    trial: Trial,
-    law: str,
-    violation: Violation,
-    case: Case,
-    dtype: str,
-    names: Mapping[str, str],
-    hint: tuple[str, str],
-) -> Failure:
-    """A broken law at the smallest case that breaks it in the same way."""
-    crash = violation.claim is None
-
-    def fails(candidate: Case) -> bool:
-        found = trial.first(candidate, law)
-        return found is not None and (found.claim is None) == crash
-
-    if trial.shrink:
-        case = smallest(trial.domain, case, fails)
-        violation = trial.first(case, law) or violation
-    argument = violation.what.split(" ")[0].removeprefix("J_")
-    argument = argument[1:] if argument[:1] == "d" and argument[1:] in trial.row.arguments else argument
-    return Failure(
-        trial.row.name,
-        law,
-        argument,
-        violation.message.removeprefix("Unusable: "),
-        dtype,
-        case,
-        names,
-        violation.index,
-        violation.actual,
-        violation.expected,
-        violation.ulp,
-        violation.times,
-        first_wrong_layer(trial.row, map(trial.point, (ordinary_case(trial.domain, DTYPES[dtype]), case)), law),
-        *hint,
-    )
+def _explained(trial: Trial, failure: Failure, dtype: np.dtype[Any], hint: tuple[str, str], shrink: bool) -> Failure:
+    """A failure at its smallest case, with its cause, and where in a network it comes from."""
+    small = trial.shrunk(failure) if shrink else failure
+    points = (trial.point(case) for case in (ordinary_case(trial.domain, dtype), small.case) if case)
+    where = first_wrong_layer(trial.row, points, small.law)
+    message = small.message.removeprefix("Unusable: ")
+    return replace(small, message=message, where=where, cause=hint[0], hint=hint[1])

@@ -4,7 +4,7 @@ import inspect
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,13 @@ class Unusable(Exception):
     """What came back cannot be compared with anything; the message says what was expected and what came."""
 
 
-def guarded(
-    operation: Operation, forward: Function | None, vjp: Function | None, jacobian: Function | None
-) -> Implementation:
-    """The functions, wrapped so that the forward returns an array, vjp and jacobian a tuple with one for each argument.
+def guarded(operation: Operation, functions: Mapping[str, Function | None]) -> Implementation:
+    """The functions by kind, wrapped: forward returns an array, vjp and jacobian a tuple with one for each argument.
 
     A function that is None stays None, and so does a result for an argument that is None.
     """
     names = operation.arguments
+    forward, vjp, jacobian = (functions.get(kind) for kind in ("forward", "vjp", "jacobian"))
 
     def value(*args: Any) -> Any:
         return _array(_called(forward, "forward", args), "forward returned", args[0].dtype)

@@ -38,7 +38,7 @@ def dtype_names(dtypes: Any) -> tuple[str, ...]:
 
 
 def refuse_the_unusable(
-    row: Operation, dtypes: Sequence[str], level: str, count: int, seed: object, **functions: Any
+    row: Operation, dtypes: Sequence[str], level: str, count: int, seed: object, functions: Mapping[str, Any]
 ) -> None:
     """One line, as ValueError or TypeError, for a call of `check` that cannot be carried out."""
     if not any(f is not None for f in functions.values()):

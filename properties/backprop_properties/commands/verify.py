@@ -13,7 +13,8 @@ from .console import console, errors, fail, live_line, say
 from .files import check_writable, write_json
 
 if TYPE_CHECKING:
-    from ..verification.findings import Failure, Outcome, Tally
+    from ..laws.failure import Failure
+    from ..verification.findings import Outcome, Tally
     from ..verification.run import Report
 
 INTERRUPTED = 130

@@ -10,19 +10,16 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..cases.case import Case
 from ..laws.claims import Violation
+from ..laws.trial import Trial
 from . import comparisons, experiments, ranges
 from .candidates import candidates, forward_candidates
 from .probe import OutOfTime, Probe, Seen, wrong_in
 from .state import Found, state
-
-if TYPE_CHECKING:
-    from ..checking.check import Trial
 
 SECONDS = 1.5
 FORMULAS = ("forward_equals_jax", "jacobian_equals_jacrev", "vjp_equals_jax_vjp", "vjp_of_one_equals_jax_grad")
@@ -56,7 +53,7 @@ MANNERS: tuple[tuple[str, str, str], ...] = (  # what a law's message looks like
 )
 
 
-def hints(trial: "Trial", failed: Mapping[str, tuple[Violation, Case]], dtype: np.dtype) -> dict[str, Found]:
+def hints(trial: Trial, failed: Mapping[str, tuple[Violation, Case]], dtype: np.dtype) -> dict[str, Found]:
     """A cause and a sentence for each law that failed, as far as they are known."""
     until = time.perf_counter() + SECONDS
     found: dict[str, Found] = {}
@@ -77,7 +74,7 @@ def _kind(violation: Violation) -> str:
 
 
 def _of_one(
-    trial: "Trial", kind: str, failed: Mapping[str, tuple[Violation, Case]], dtype: np.dtype, until: float
+    trial: Trial, kind: str, failed: Mapping[str, tuple[Violation, Case]], dtype: np.dtype, until: float
 ) -> dict[str, Found]:
     def probe(kind: str, *, ones: bool = False) -> Probe:
         return Probe(trial.domain, trial.implementation, kind, dtype, until, ones)
@@ -108,7 +105,7 @@ def _of_one(
     return found | dict.fromkeys(rest, written) if written and not numbers else found
 
 
-def _value(trial: "Trial", p: Probe, failed: Mapping[str, tuple[Violation, Case]]) -> Found | None:
+def _value(trial: Trial, p: Probe, failed: Mapping[str, tuple[Violation, Case]]) -> Found | None:
     """What is wrong with the numbers."""
     found = _always(p)
     if found:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import ml_dtypes
 import numpy as np
 
-from backprop_oracle.autodiff import Answers, answers, evaluated, evaluated_at
+from backprop_oracle.autodiff import Answers, answers, evaluated_at
 from backprop_reference import Operation
 
 from ..cases.case import Case
@@ -23,6 +23,7 @@ NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vj
     "vjp_is_the_transpose_of_jvp": "jvp",
     "jacobian_equals_jacrev": "jacobian",
     "vjp_is_delta_times_jacobian": "jacobian",
+    "factors_equal_jax_and_multiply_to_the_jacobian": "jacobian",
 }
 
 
@@ -71,7 +72,7 @@ class Point:
 
     def ask(self, *points: tuple[Array, Sequence[Array]]) -> list[Answers]:
         """The value and the vjp at other points of the same shapes, `(delta, args)` each."""
-        either = _either_slope(self.operation, self.promises)
+        either = either_slope(self.operation, self.promises)
         return evaluated_at(self.operation.name, points, dtype=self.case.dtype, careful=self.careful, either=either)
 
     def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
@@ -81,7 +82,8 @@ class Point:
                 yield prefix + name, value, i
 
 
-def _either_slope(operation: Operation, promises: Collection[str]) -> bool:
+def either_slope(operation: Operation, promises: Collection[str]) -> bool:
+    """Whether at a kink either slope will do."""
     return operation.kinked and "kinks" not in promises
 
 
@@ -92,36 +94,6 @@ def point(operation: Operation, implementation: Implementation, case: Case) -> P
         operation.name, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
     )
     return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
-
-
-def careful_point(
-    operation: Operation,
-    implementation: Implementation,
-    case: Case,
-    promises: Collection[str],
-    numbers: Collection[str] = (),
-    laws: Collection[str] = tuple(NEEDED_BY),
-) -> Point:
-    """A point that is judged by what careful frameworks reach, with the answers that `laws` need.
-
-    NumPy runs JAX's programs here, so that no shape costs a compilation.
-    """
-    small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
-    able = {"grad": True, "jvp": bool(case.tangents), "jacobian": bool(implementation.jacobian and small)}
-    needed = {NEEDED_BY.get(law) for law in laws}
-    kinds = ["vjp", *(kind for kind, can in able.items() if can and kind in needed)]
-    said = evaluated(
-        operation.name,
-        case.delta,
-        case.args,
-        case.tangents,
-        kinds=kinds,
-        dtype=case.dtype,
-        careful=True,
-        either=_either_slope(operation, promises),
-    )
-    using = implementation.forward, implementation.jacobian, implementation.vjp
-    return Point(operation, *using, case, said, careful=True, promises=promises, numbers=numbers)
 
 
 def added_up(

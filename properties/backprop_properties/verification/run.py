@@ -16,14 +16,19 @@ from typing import Any, NamedTuple
 from backprop_reference import OPERATIONS
 
 from ..laws.chain_rule import CHAIN_LAWS
+from ..laws.failure import Failure
 from .completeness import check_complete
-from .findings import Failure, Outcome
+from .every_law import shrunk, try_chain_law, try_operation
+from .findings import Outcome
 from .names import unknown
 from .sweep import try_sweep
-from .trial import shrunk, try_chain_law, try_operation
 from .workers import done
 
 EVERY_LAW_ON = 100  # cases of an operation go through all laws; those above it are swept
+FIELDS = (  # of a failure, as a machine reads them: numbers in decimal, and in hex where they are to be exact
+    *("operation", "law", "what", "message", "index", "actual", "expected", "ulp", "bound"),
+    *("actual_hex", "expected_hex", "reproduction"),
+)
 PART, PARTS = 2**15, 1024  # cases of a task of a sweep at least, such tasks of an operation at most
 
 
@@ -88,7 +93,7 @@ class Report:
                         {"law": law, "quantity": what, **asdict(tally)}
                         for (law, what), tally in outcome.tallies.items()
                     ],
-                    "failures": [failure.to_dict() for failure in outcome.failures],
+                    "failures": [{key: getattr(failure, key) for key in FIELDS} for failure in outcome.failures],
                 }
                 for outcome in self.outcomes
             ],

@@ -22,10 +22,12 @@ from ..cases.blocks import BLOCKS, Block, draw_block, rows_of
 from ..cases.case import Case
 from ..cases.shapes import draw_sizes
 from ..laws.claims import Close, Violation
+from ..laws.failure import BATCH, Failure, failure_at
 from ..laws.points import LARGEST_JACOBIAN, Claims, Implementation, added_up
 from ..laws.table import LAWS, point
-from .findings import BATCH, Failure, Outcome, Tally, failure_at
-from .trial import FLOATS, violations
+from ..laws.trial import violations
+from .every_law import FLOATS
+from .findings import Outcome, Tally
 
 JACOBIANS = 8  # of a block, for the first of each dtype
 
@@ -158,11 +160,11 @@ def _taken_out(p: Sweep, law: str, violation: Violation) -> Failure:
         laws = {name: LAWS[name] for name in (law, "batch_equals_the_loop")}
         for name, _, found in violations(laws, point(operation, p.implementation, case)):
             if isinstance(found, Violation):
-                return failure_at(operation, name, found, case)
+                return failure_at(operation.name, name, found, case)
     batch = _narrowed(p, law, block.part(np.flatnonzero(block.run == block.run[suspects[0]])))
     args = tuple(a if data else a[0] for a, data in zip(batch.args, batch.is_data, strict=True))
     found = _violation(p.implementation, law, batch) or violation
-    return failure_at(operation, BATCH, found, Case(args, batch.delta, ()))
+    return failure_at(operation.name, BATCH, found, Case(args, batch.delta, ()))
 
 
 def _narrowed(p: Sweep, law: str, block: Block) -> Block:
