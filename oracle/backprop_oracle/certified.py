@@ -34,9 +34,10 @@ import numpy as np
 from flint import arb, arb_series
 
 from .autodiff import Asked, Cores, program_of
-from .balls import Series, head, over_all_ways, over_balls, over_fractions, slopes
+from .balls import over_all_ways, over_balls, over_fractions, slopes
 from .definitions import definition, row_of
 from .enclosures import Enclosures, PrecisionCapReached, Undecided, position, working_precision, ziv
+from .numbers import Series, head
 from .program import Array, Program
 
 __all__ = ["Enclosures", "PrecisionCapReached", "jacobian", "slopes_at", "value", "vjp", "vjp_by_slopes"]

@@ -11,7 +11,7 @@ import pytest
 from flint import arb, ctx
 from mpmath import mp, mpf
 
-from backprop_oracle import balls, certified, definitions
+from backprop_oracle import certified, definitions, numbers
 from backprop_oracle.certified import (
     Enclosures,
     PrecisionCapReached,
@@ -253,7 +253,7 @@ def test_fractions_settle_a_tie_that_balls_cannot(monkeypatch):
     """By three equal logits `dx₁ = (2δ₁ - δ₂ - δ₃) / 9`, here `1 + 2^-53`; a ball stays around it, for 1/3 has one."""
     (dx,) = vjp("softmax", np.array([4.5, -9 * 2.0**-53, 0.0]), np.full(3, 0.5), at={0: [0]})
     assert dx.nearest() == [1.0]
-    monkeypatch.setattr(balls, "fmpq_series", None)
+    monkeypatch.setattr(numbers, "fmpq_series", None)
     (dx,) = vjp("softmax", np.array([4.5, -9 * 2.0**-53, 0.0]), np.full(3, 0.5), at={0: [0]})
     with pytest.raises(PrecisionCapReached, match=r"vjp of softmax for argument 0.* is not settled"):
         dx.nearest()
