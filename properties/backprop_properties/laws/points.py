@@ -73,7 +73,7 @@ class Point:
     def ask(self, *points: tuple[Array, Sequence[Array]]) -> list[Answers]:
         """The value and the vjp at other points of the same shapes, `(delta, args)` each."""
         either = either_slope(self.operation, self.promises)
-        return evaluated_at(self.operation.name, points, dtype=self.case.dtype, careful=self.careful, either=either)
+        return evaluated_at(self.operation, points, dtype=self.case.dtype, careful=self.careful, either=either)
 
     def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
         """`values`, one per argument, with their names and positions; left-out ones (None) are passed over."""
@@ -91,7 +91,7 @@ def point(operation: Operation, implementation: Implementation, case: Case) -> P
     """`implementation` of `operation` at `case`, with all of JAX's answers."""
     entries = case.delta.size * max((a.size for a in case.args), default=0)
     said = answers(
-        operation.name, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
+        operation, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
     )
     return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
 

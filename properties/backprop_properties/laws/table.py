@@ -164,7 +164,7 @@ def factors_equal_jax_and_multiply_to_the_jacobian(p: Point) -> Claims:
                 sizes, errors = [], []
                 for factor in path:
                     J, row = factor.jacobian, OPERATIONS[factor.operation]
-                    said = answers(row.name, np.zeros(J.output_shape), factor.inputs, dtype=p.case.dtype)
+                    said = answers(row, np.zeros(J.output_shape), factor.inputs, dtype=p.case.dtype)
                     answer = said.jacobian[row.arguments.index(factor.argument)]
                     yield Close(f"{factor.symbol} of {argument}", J.todense(), *answer)
                     sizes.append(np.abs(answer.value).reshape(J.slide_shape))

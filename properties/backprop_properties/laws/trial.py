@@ -81,7 +81,7 @@ class Trial:
         able = {"grad": True, "jvp": bool(case.tangents), "jacobian": bool(self.implementation.jacobian and small)}
         needed = {NEEDED_BY.get(law) for law in laws}
         said = evaluated(
-            self.row.name,
+            self.row,
             case.delta,
             case.args,
             case.tangents,

@@ -57,7 +57,7 @@ class Sweep:
 
 def sweep(implementation: Implementation, block: Block, jacobians: int = 0) -> Sweep:
     """An implementation of the block's operation at the block; of the first `jacobians` rows also the Jacobians."""
-    said = evaluated(block.operation.name, block.delta, block.by_row, dtype=block.dtype, batched=True)
+    said = evaluated(block.operation, block.delta, block.by_row, dtype=block.dtype, batched=True)
     return Sweep(implementation, block, said, jacobians)
 
 
@@ -89,7 +89,7 @@ def jacobians_of_some(p: Sweep) -> Claims:
     if p.implementation.jacobian and p.jacobians:
         few = p.case.part(np.arange(p.jacobians))
         said = evaluated(
-            few.operation.name, few.delta, few.by_row, kinds=("jacobian",), dtype=few.dtype, batched=True
+            few.operation, few.delta, few.by_row, kinds=("jacobian",), dtype=few.dtype, batched=True
         ).jacobian
         each = [p.implementation.jacobian(*few.row(k).args) for k in range(p.jacobians)]
         for name, parts, answer in zip(few.operation.arguments, zip(*each, strict=True), said, strict=True):
