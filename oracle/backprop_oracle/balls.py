@@ -58,8 +58,8 @@ def over_balls(program: Program, args: Sequence[Array]) -> Any:
     """The outputs of a program as arrays of balls, at the working precision; arguments are floats or balls.
 
     >>> from .program import traced
-    >>> over_balls(traced(lambda x: x / 4, np.ones(1)), [np.ones(1)])
-    array([0.250000000000000], dtype=object)
+    >>> over_balls(traced(lambda x: x / 4, np.ones(1)), [np.ones(1)])[0].str(5)
+    '0.25000'
     """
     return run(program, list(map(balls, args)), balls, partial(_apply, balls, {}))
 
@@ -103,8 +103,9 @@ def slopes(
     """The derivative of a program's output by the k-th entry of the i-th argument: of the entries that depend on it.
 
     >>> from .program import traced
-    >>> slopes(traced(lambda x: x * x, np.ones(2)), [np.array([3.0, 5.0])], 0, 1)
-    {1: 10.0000000000000}
+    >>> found = slopes(traced(lambda x: x * x, np.ones(2)), [np.array([3.0, 5.0])], 0, 1)
+    >>> {k: float(slope) for k, slope in found.items()}
+    {1: 10.0}
     """
     given = [a.astype(object) for a in args]
     given[i].reshape(-1)[k] = Series(arb_series([given[i].reshape(-1)[k], 1]))
