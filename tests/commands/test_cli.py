@@ -90,9 +90,9 @@ def test_the_same_seed_gives_the_same_numbers_whatever_runs_them() -> None:
 
 
 def test_a_run_that_checked_nothing_fails() -> None:
-    assert not verification.Report(seed=0, examples=5).passed
+    assert not verification.Run(seed=0, examples=5).passed
     empty = every_law.Outcome("add", 0, {}, [], 0.0)
-    assert not verification.Report(seed=0, examples=5, outcomes=[empty]).passed
+    assert not verification.Run(seed=0, examples=5, outcomes=[empty]).passed
     with pytest.raises(ValueError, match="at least 1"):
         verification.verify(["add"], examples=0)
 

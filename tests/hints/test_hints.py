@@ -228,7 +228,7 @@ def test_hint_on_what_no_table_has(name):
 
 def probe(row, kind, dtype, seconds=60):
     functions = {kind: getattr(row, kind) for kind in ("forward", "vjp", "jacobian")}
-    trial = trial_of(row.operation, functions, "standard", None, batch=False)
+    trial = trial_of(OPERATIONS[row.operation], functions, "standard", None, batch=False)
     return trial, Probe(trial.domain, trial.implementation, kind, np.dtype(dtype), time.perf_counter() + seconds)
 
 

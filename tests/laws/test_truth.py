@@ -17,6 +17,7 @@ from backprop_properties.cases.blocks import draw_block
 from backprop_properties.cases.case import Case
 from backprop_properties.cases.regimes import regime_case, regimes_of
 from backprop_properties.cases.shapes import draw_sizes
+from backprop_properties.hints import textbook
 from backprop_properties.laws.claims import Certified, Measure, Violation, certified_errors, judge
 from backprop_properties.laws.conditions import scale
 from backprop_properties.laws.trial import violations
@@ -647,16 +648,6 @@ def test_a_certified_claim_is_judged():
 # ── Planted faults: what everybody writes ───────────────────────────────────────────────────────────────────────────
 
 
-def textbook(x):
-    f = np.exp(x - x.max())
-    return f / f.sum()
-
-
-def log_softmax(x):
-    z = x - x.max()
-    return z - np.log(np.exp(z).sum())
-
-
 def replaced(name, **functions):
     row = OPERATIONS[name]
     parts = {"forward": row.forward, "jacobian": row.jacobian, "vjp": row.vjp, **functions}
@@ -666,10 +657,6 @@ def replaced(name, **functions):
 def slope_of(h):
     """A scalar function's row with another derivative."""
     return {"vjp": lambda delta, x: (delta * h(x),), "jacobian": lambda x: (np.diag(h(x)),)}
-
-
-def logistic(x):
-    return 1 / (1 + np.exp(-x))
 
 
 class Cancelling(DiagonalMinusOuter):
@@ -686,20 +673,20 @@ def cancelling(x):
 
 V, J, D = (f"{kind}_within_bound_of_truth" for kind in ("value", "jacobian", "vjp"))
 FAULTS = [  # name of the operation, what is wrong with it, the regime that shows it, and the laws that reject it
-    ("softmax", {"forward": textbook}, "confident", [V]),
-    ("softmax", {"forward": lambda x: textbook(x.astype(F32)).astype(x.dtype)}, "ordinary", [V]),
-    ("softmax", {"vjp": lambda d, x: (textbook(x) * (d - d @ textbook(x)),)}, "confident", [D]),
-    ("softmax", {"vjp": lambda d, x: (textbook(x) * (d - d @ textbook(x)),)}, "equal", [D]),
+    ("softmax", {"forward": textbook.softmax}, "confident", [V]),
+    ("softmax", {"forward": lambda x: textbook.softmax(x.astype(F32)).astype(x.dtype)}, "ordinary", [V]),
+    ("softmax", {"vjp": lambda d, x: (textbook.softmax(x) * (d - d @ textbook.softmax(x)),)}, "confident", [D]),
+    ("softmax", {"vjp": lambda d, x: (textbook.softmax(x) * (d - d @ textbook.softmax(x)),)}, "equal", [D]),
     ("softmax", {"vjp": lambda d, x: (softmax(x) * (d - d @ softmax(x)),)}, "near-ties", [D]),
     ("softmax", {"jacobian": lambda x: (np.diag(softmax(x)) - np.outer(softmax(x), softmax(x)),)}, "confident", [J]),
     ("softmax", {"jacobian": cancelling}, "confident", [J]),
     (
         "softmax_cross_entropy",
-        {"forward": lambda x, y: -(np.where(y == 0, 0, y * np.log(textbook(x)))).sum()},
+        {"forward": lambda x, y: -(np.where(y == 0, 0, y * np.log(textbook.softmax(x)))).sum()},
         "confident",
         [V],
     ),
-    ("softmax_cross_entropy", {"forward": lambda x, y: -(y @ log_softmax(x))}, "confident", [V]),
+    ("softmax_cross_entropy", {"forward": lambda x, y: -(y @ textbook.log_softmax(x))}, "confident", [V]),
     (
         "softmax_cross_entropy",
         {"vjp": lambda d, x, y: (d * (y.sum() * softmax(x) - y), -d * np.log(softmax(x)))},
@@ -713,10 +700,10 @@ FAULTS = [  # name of the operation, what is wrong with it, the regime that show
         [J],
     ),
     ("tanh", slope_of(lambda x: 1 - np.tanh(x) ** 2), "saturated", [J, D]),
-    ("sigmoid", slope_of(lambda x: logistic(x) * (1 - logistic(x))), "saturated", [J, D]),
+    ("sigmoid", slope_of(lambda x: textbook.sigmoid(x) * (1 - textbook.sigmoid(x))), "saturated", [J, D]),
     ("sigmoid", {"forward": lambda x: 0.5 * (1 + np.tanh(0.5 * x))}, "saturated", [V]),
     ("softplus", {"forward": lambda x: np.log(1 + np.exp(x))}, "saturated", [V]),
-    ("silu", slope_of(lambda x: logistic(x) * (1 + x * (1 - logistic(x)))), "saturated", [J, D]),
+    ("silu", slope_of(lambda x: textbook.sigmoid(x) * (1 + x * (1 - textbook.sigmoid(x)))), "saturated", [J, D]),
     ("elu", {"forward": lambda x: np.where(x > 0, x, np.exp(x) - 1)}, "zeros", [V]),
     ("gelu", {"forward": OPERATIONS["gelu_tanh"].forward}, "ordinary", [V]),
     ("reciprocal", slope_of(lambda x: -1 / (x * x)), "huge", [J, D]),
@@ -732,7 +719,7 @@ FAULTS = [  # name of the operation, what is wrong with it, the regime that show
     ),
     (
         "logistic_regression",
-        {"forward": lambda W, x, b, y: -(y @ log_softmax(W @ x + b)) * (1 + 1e-14)},
+        {"forward": lambda W, x, b, y: -(y @ textbook.log_softmax(W @ x + b)) * (1 + 1e-14)},
         "ordinary",
         [V],
     ),
@@ -782,7 +769,7 @@ def test_exp_without_the_lost_part_is_seen(sigma):
     draw, worst = np.random.default_rng(8), 0.0
     for _ in range(100):
         x = draw.normal(size=8) * sigma
-        worst = max(worst, error(textbook(x), certified.value("softmax", x)))
+        worst = max(worst, error(textbook.softmax(x), certified.value("softmax", x)))
         assert error(softmax(x), certified.value("softmax", x)) <= 4
     assert (worst > 6) == (sigma > 1)
 

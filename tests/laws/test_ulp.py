@@ -6,6 +6,7 @@ from flint import arb
 
 from backprop_oracle.certified import Enclosures, jacobian, value, vjp
 from backprop_oracle.enclosures import working_precision
+from backprop_properties.hints.textbook import sigmoid
 from backprop_properties.laws.conditions import LARGEST, scale
 from backprop_properties.laws.ulp import scaled_ulp_error, ulp, ulp_error
 from backprop_reference import OPERATIONS
@@ -129,10 +130,6 @@ def test_one_digit_wrong_in_one_entry_is_seen():
 rng = np.random.default_rng(5)
 W, x, b = rng.normal(size=(2, 3)), rng.normal(size=3), rng.normal(size=2)
 close = {"rtol": 1e-12}
-
-
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
 
 
 def test_sums_have_the_sizes_of_their_terms():

@@ -36,7 +36,7 @@ from backprop_properties.verification import every_law, findings, sweep, workers
 from backprop_properties.verification import run as verification
 from backprop_properties.verification.every_law import everywhere, shrunk
 from backprop_properties.verification.findings import Outcome
-from backprop_properties.verification.run import EVERY_LAW_ON, PART, PARTS, Report, cut
+from backprop_properties.verification.run import EVERY_LAW_ON, PART, PARTS, Run, cut
 from backprop_properties.verification.sweep import replay_batch, try_sweep
 from backprop_reference import OPERATIONS, Operation
 from samples import FAMILIES, sampled
@@ -396,7 +396,7 @@ def test_outcomes_merge_to_the_same_in_any_order() -> None:
     )
 
 
-def entries(report: Report) -> list[tuple[object, ...]]:
+def entries(report: Run) -> list[tuple[object, ...]]:
     return [(o.operation, o.cases, o.swept, list(o.tallies.items()), o.failures) for o in report.outcomes]
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from backprop_reference import Operation
+
 from ..cases.case import Case, directions
 from ..cases.domains import domain_of
 from ..cases.plan import Planned, made, ordinary_case, plan
@@ -16,7 +18,7 @@ from ..hints.causes import hints
 from ..hints.layers import first_wrong_layer
 from ..laws.claims import Violation
 from ..laws.failure import Failure, failure_at
-from ..laws.points import Implementation
+from ..laws.points import Functions
 from ..laws.table import LAWS
 from ..laws.trial import EVERY_LAW, Trial
 from ..laws.truth import TRUTH_LAWS
@@ -24,7 +26,7 @@ from ..verification.every_law import everywhere
 from .costs import Cost, affordable, near
 from .guard import Function, guarded, name_of, said
 from .options import DTYPES, dtype_names, refuse_the_unusable
-from .python_files import operation_named
+from .python_files import Implementation, operation_named
 from .report import Checked, Report
 
 ALWAYS = (  # on every case; the other laws on some of the small ones
@@ -96,10 +98,10 @@ def examined(
     shrink: bool = True,
 ) -> Report:
     """What `check` does; without `shrink`, failures are reported at the cases where they were found."""
-    started = time.perf_counter()
+    started, row = time.perf_counter(), operation_named(operation)
     dtypes = dtype_names(dtypes)
-    refuse_the_unusable(operation_named(operation), dtypes, level, max_examples, seed, functions)
-    trial = trial_of(operation, functions, level, domain, batch)
+    refuse_the_unusable(row, dtypes, level, max_examples, seed, functions)
+    trial = trial_of(row, functions, level, domain, batch)
     names = {kind: name_of(f, kind) for kind, f in functions.items() if f is not None}
     options: dict[str, Any] = {} if level == "standard" else {"level": level}
     options |= {"domain": dict(domain)} if domain else {}
@@ -130,7 +132,7 @@ def replay(
     jacobian: Function | None = None,
     level: str = "standard",
     domain: Mapping[str, Any] | None = None,
-    implementation: Implementation | None = None,
+    implementation: Functions | None = None,
 ) -> None:
     """One law at one case: raises what is wrong, or returns.
 
@@ -140,7 +142,7 @@ def replay(
     """
     row, functions = operation_named(operation), {"forward": forward, "vjp": vjp, "jacobian": jacobian}
     if any(functions.values()):
-        trial = trial_of(operation, functions, level, domain, batch=True)
+        trial = trial_of(row, functions, level, domain, batch=True)
     else:
         trial = Trial(implementation or row, everywhere(row), EVERY_LAW)
     if law not in trial.laws:
@@ -152,14 +154,13 @@ def replay(
 
 
 def trial_of(
-    operation: str,
+    row: Operation,
     functions: Mapping[str, Function | None],
     level: str,
     domain: Mapping[str, Any] | None,
     batch: bool,
 ) -> Trial:
     """Somebody's functions of an operation, within a domain, and held to the laws that are asked for."""
-    row = operation_named(operation)
     where = domain_of(row, domain)
     left_out = {ABOUT_DERIVATIONS}
     left_out |= {"batch_equals_the_loop"} if not batch else set()
@@ -167,7 +168,7 @@ def trial_of(
     left_out |= {"nan_in_nan_out"} if not where.nan else set()
     asked = {**LAWS, **(TRUTH_LAWS if level == "strict" else {})}
     laws = {name: law for name, law in asked.items() if name not in left_out}
-    return Trial(guarded(row, functions), where, laws, careful=True)
+    return Trial(guarded(row, Implementation(**functions)), where, laws, careful=True)
 
 
 def _tried(

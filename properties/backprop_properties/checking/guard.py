@@ -2,9 +2,11 @@
 
 import inspect
 import re
+import signal
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +19,46 @@ from .python_files import Implementation
 Function = Callable[..., Any]
 
 
+class OutOfTime(Exception):
+    """A call has taken longer than it may."""
+
+
 class Unusable(Exception):
     """What came back cannot be compared with anything; the message says what was expected and what came."""
 
 
-def guarded(operation: Operation, functions: Mapping[str, Function | None]) -> Implementation:
-    """The functions by kind, wrapped: forward returns an array, vjp and jacobian a tuple with one for each argument.
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Stops what takes longer, with `OutOfTime`; 0 is no limit, nor is any where there are no timers (Windows)."""
+    if not seconds or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise OutOfTime(f"no result after {seconds:g} s: the operation's other cases are not run")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def guarded(operation: Operation, using: Implementation | Operation) -> Implementation:
+    """Somebody's functions, wrapped: forward returns an array, vjp and jacobian a tuple with one for each argument.
 
     A function that is None stays None, and so does a result for an argument that is None.
     """
     names = operation.arguments
-    forward, vjp, jacobian = (functions.get(kind) for kind in ("forward", "vjp", "jacobian"))
+    forward, vjp, jacobian = using.forward, using.vjp, using.jacobian
 
     def value(*args: Any) -> Any:
-        return _array(_called(forward, "forward", args), "forward returned", args[0].dtype)
+        return _array(called(forward, "forward", args), "forward returned", args[0].dtype)
 
     def cotangents(delta: Any, *args: Any) -> Any:
-        found = _each(_called(vjp, "vjp", (delta, *args)), [f"d{name}" for name in names], "vjp")
+        found = _each(called(vjp, "vjp", (delta, *args)), [f"d{name}" for name in names], "vjp")
         if all(d is None for d in found):
             raise Unusable("vjp returned None for every argument, expected at least one cotangent")
         return tuple(
@@ -42,9 +67,9 @@ def guarded(operation: Operation, functions: Mapping[str, Function | None]) -> I
         )
 
     def jacobians(*args: Any) -> Any:
-        found = _each(_called(jacobian, "jacobian", args), [f"J_{name}" for name in names], "jacobian")
+        found = _each(called(jacobian, "jacobian", args), [f"J_{name}" for name in names], "jacobian")
         return tuple(
-            None if J is None else _dense(J, name, args[0].dtype) for name, J in zip(names, found, strict=True)
+            None if J is None else _structured(J, name, args[0].dtype) for name, J in zip(names, found, strict=True)
         )
 
     return Implementation(forward and value, jacobian and jacobians, vjp and cotangents)
@@ -60,13 +85,14 @@ def name_of(f: Function, kind: str) -> str:
     return name if isinstance(name, str) and name.isidentifier() else kind
 
 
-def _called(f: Function | None, what: str, args: Sequence[Any]) -> Any:
+def called(f: Function | None, what: str, args: Sequence[Any]) -> Any:
+    """The result of somebody's function; whatever it raises is `Unusable`, but for Ctrl-C and the end of its time."""
     assert f is not None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a right result may come with an overflow on the way
             return f(*map(np.asarray, args))  # a number as an array of no axes
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OutOfTime):
         raise
     except SystemExit as error:
         raise Unusable(f"{what} called exit({error.code!r})") from None
@@ -126,7 +152,7 @@ def _array(value: Any, what: str, dtype: Any) -> Any:
         raise Unusable(f"{what} {_named(value)}, expected an array")
     try:
         array = np.asarray(value, dtype if _is_pythons(value) else None)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OutOfTime):
         raise
     except BaseException as error:
         raise Unusable(f"{what} {_named(value)}, which is no array: {said(error)}") from None
@@ -140,10 +166,15 @@ def _is_pythons(value: Any) -> bool:
     return all(map(_is_pythons, value)) if isinstance(value, list | tuple) else type(value) in (float, int)
 
 
-def _dense(J: Any, name: str, dtype: Any) -> Any:
+def _structured(J: Any, name: str, dtype: Any) -> Any:
     """A Jacobian: an array, or a structured one as the reference's, which keeps its `@`."""
     structured = hasattr(J, "todense") and hasattr(J, "shape")
     return J if structured else _array(J, f"jacobian returned as J_{name}", dtype)
+
+
+def dense(J: Any, what: str, dtype: Any) -> Any:
+    """A structured Jacobian as an array."""
+    return _array(called(J.todense, "todense", ()), what, dtype) if hasattr(J, "todense") else J
 
 
 def _named(value: Any) -> str:

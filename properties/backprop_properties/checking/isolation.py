@@ -52,7 +52,7 @@ class Found(NamedTuple):
     names: tuple[str, ...]
 
 
-class Unusable(NamedTuple):
+class Unchecked(NamedTuple):
     """Why nothing could be checked, in a line."""
 
     message: str
@@ -64,7 +64,7 @@ def results(
     on_wait: Callable[[Sequence["Worker"]], None] = lambda workers: None,
     spare: "Process | None" = None,
 ) -> Iterator[tuple[Task, Any]]:
-    """Every task with its result (`Found`, a `Report` or `Unusable`) as they end; no process is left behind.
+    """Every task with its result (`Found`, a `Report` or `Unchecked`) as they end; no process is left behind.
 
     The first task goes to a spare process, if there is one.
     """
@@ -187,11 +187,11 @@ class Worker:
         name = self.task.path.name
         if call is None or self.task.operation is None:
             when = "while it was imported" if self.task.operation is None else "before the first call"
-            return Unusable(f"{name}: {self._how()} {when}{at}{self._last_words()}")
+            return Unchecked(f"{name}: {self._how()} {when}{at}{self._last_words()}")
         if self.late and not self.hung:
             far = f"not done after {self.task.timeout:g} s and {call.number:,} calls of {call.kind}"
             advice = "--timeout gives it more, --examples tries fewer cases"
-            return Unusable(f"{name}: {self.task.operation} is slow: {far}; {advice}")
+            return Unchecked(f"{name}: {self.task.operation} is slow: {far}; {advice}")
         from .report import no_return
 
         where = f"{'in' if running else 'after'} call {call.number:,} of {call.kind}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from backprop_reference import OPERATIONS
 
-from .isolation import Found, Process, Task, Unusable, Worker, results
+from .isolation import Found, Process, Task, Unchecked, Worker, results
 from .python_files import SUFFIXES, operations_named, python_name
 from .report import Report
 
@@ -66,7 +66,7 @@ def run(
     wanted = [operation for name in names for operation in operations_named(name)]
     try:
         for path, found in _looked_into(files, timeout, memory, jobs):
-            if isinstance(found, Unusable):
+            if isinstance(found, Unchecked):
                 this.unusable.append(found.message)
                 continue
             operations = [op for op in found.functions if (op in wanted if wanted else not _borrowed(found, op))]
@@ -78,7 +78,7 @@ def run(
         this.tasks = _with_domains(this.tasks, domain)
         on_tasks(len(this.tasks))
         for task, result in results(this.tasks, jobs, on_wait, spare):
-            if isinstance(result, Unusable):
+            if isinstance(result, Unchecked):
                 this.unusable.append(result.message)
             else:
                 this.reports[task.key] = result
@@ -98,12 +98,12 @@ def _looked_into(files: Sequence[Path], timeout: float, memory: int, jobs: int) 
     return [(path, found[path]) for path in dict.fromkeys(files)]
 
 
-def _no_file(path: Path) -> Unusable:
+def _no_file(path: Path) -> Unchecked:
     if path.is_dir():
-        return Unusable(f"{path} is a folder; name the files in it")
+        return Unchecked(f"{path} is a folder; name the files in it")
     beside = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, 1)
-    return Unusable(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
+    return Unchecked(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
 
 
 def _borrowed(found: Found, operation: str) -> bool:

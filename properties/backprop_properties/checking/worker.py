@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .guard import said
-from .isolation import DONE, OWN_IMPORTS, POLL, RUNNING, Call, Found, Task, Unusable
+from .isolation import DONE, OWN_IMPORTS, POLL, RUNNING, Call, Found, Task, Unchecked
 from .python_files import SUFFIXES, found_in, import_of, module_of, python_name
 
 LIBRARIES = ("autograd", "backprop_reference", "jax", "numpy", "scipy", "torch")
@@ -70,7 +70,7 @@ def result_of(task: Task, diary: Path) -> Any:
     try:
         return listed(task.path) if task.operation is None else checked(task, task.operation, diary)
     except _NotImported as error:
-        return Unusable(error.args[0])
+        return Unchecked(error.args[0])
 
 
 class _NotImported(Exception):
@@ -111,7 +111,7 @@ def checked(task: Task, operation: str, diary: Path) -> Any:
         try:
             report = check(operation, **watched, **task.options)
         except (ValueError, TypeError) as error:
-            return Unusable(str(error))
+            return Unchecked(str(error))
     source = import_of(task.path, [names[kind] for kind in watched])
     return replace(report, failures=tuple(replace(failure, source=source) for failure in report.failures))
 

@@ -70,14 +70,15 @@ def _judge(cases: "Mapping[str, list[Vector]]", implementation: Path | None, tim
     """Prints what fails; the exit code."""
     from backprop_reference import OPERATIONS
 
+    from ..checking.guard import limited, said
     from ..checking.python_files import implementations, python_name
-    from ..frozen.judge import judged, limited
+    from ..frozen.judge import judged
 
     try:
         with limited(6 * timeout if implementation else 0):
             using = implementations(implementation) if implementation else OPERATIONS
     except Exception as error:
-        complain(f"{implementation} can't be run: {type(error).__name__}: {error}")
+        complain(f"{implementation} can't be run: {said(error)}")
         return 1
     results = [judged(cases[operation], row, timeout if implementation else 0) for operation, row in using.items()]
     compared = sum(count for count, _ in results)

@@ -15,7 +15,7 @@ from .files import check_writable, write_json
 if TYPE_CHECKING:
     from ..laws.failure import Failure
     from ..verification.findings import Outcome, Tally
-    from ..verification.run import Report
+    from ..verification.run import Run
 
 INTERRUPTED = 130
 SECONDS_BETWEEN_LINES = 10.0
@@ -89,7 +89,7 @@ def _watched(total: int) -> Iterator[Callable[["Outcome"], None]]:
         yield on_outcome
 
 
-def _print_report(report: "Report") -> None:
+def _print_report(report: "Run") -> None:
     """The table of a run, a line for each operation's value and each of its arguments, and a closing line."""
     from rich.table import Table
 
@@ -115,7 +115,7 @@ def _print_report(report: "Report") -> None:
     )
 
 
-def _problem(report: "Report") -> str:
+def _problem(report: "Run") -> str:
     if report.failures:
         return f"{len(report.failures)} laws do not hold"
     return "not finished" if report.unfinished else "nothing was checked"

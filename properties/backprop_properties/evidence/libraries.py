@@ -21,6 +21,9 @@ from ..checking.python_files import Implementation
 Function = Callable[..., Any]
 
 
+LAYERED = ("activation", "logistic_regression", "two_layer_network", "backpropagation")
+
+
 class Library(NamedTuple):
     """What a library has by name; `sum`, `@`, `*` and `**` are the same in all of them."""
 
@@ -37,7 +40,6 @@ class Library(NamedTuple):
         >>> plain.operation(OPERATIONS["activation[tanh]"])(np.eye(2), np.zeros(2), np.zeros(2))
         array([0., 0.])
         """
-        bound = [layer.h.name for layer in row.layers] or [h.name for h in row.functions]
         named: dict[str, Function] = {
             "scale": lambda x, alpha: x * alpha,
             "add": lambda x, y: x + y,
@@ -51,22 +53,21 @@ class Library(NamedTuple):
             "linear_regression": lambda w, x, y: (w @ x - y) ** 2,
             "softmax": self.softmax,
             "softmax_cross_entropy": self._cross_entropy,
-            "logistic_regression": lambda W, x, b, y: self._cross_entropy(W @ x + b, y),
-            "elementwise": lambda x: self.functions[bound[0]](x),
-            "activation": lambda W, x, b: self.functions[bound[0]](W @ x + b),
-            "two_layer_network": partial(self._network, bound),
-            "backpropagation": partial(self._network, bound),
+            "elementwise": lambda x: self.functions[row.functions[0].name](x),
+            **dict.fromkeys(LAYERED, partial(self._layers, row)),
         }
         return named[row.base]
 
     def _cross_entropy(self, x: Any, y: Any) -> Any:
         return -(y * self.log_softmax(x)).sum()
 
-    def _network(self, functions: list[str], *arguments: Any) -> Any:
-        *parameters, x, y = arguments
-        for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-            x = self.functions[g](W @ x + b)
-        return self._cross_entropy(x, y)
+    def _layers(self, row: Operation, *args: Any) -> Any:
+        """The layers from `x` on, and the cross-entropy where there is a target."""
+        given = dict(zip(row.arguments, args, strict=True))
+        u = given["x"]
+        for W, b, h in row.layers:
+            u = self.functions[h.name](given[W] @ u + given[b])
+        return self._cross_entropy(u, given["y"]) if "y" in given else u
 
 
 # ── JAX ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

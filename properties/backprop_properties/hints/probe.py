@@ -17,7 +17,7 @@ from ..cases.case import Array, Case, sizes_of
 from ..cases.domains import Domain, into_the_domain
 from ..cases.plan import ordinary_case
 from ..cases.shapes import unequal_sizes
-from ..laws.points import Implementation
+from ..laws.points import Functions
 
 ORDINARY = 6  # cases
 PREFIX = {"forward": "", "vjp": "d", "jacobian": "J_"}
@@ -45,7 +45,7 @@ class Probe:
     def __init__(
         self,
         domain: Domain,
-        implementation: Implementation,
+        implementation: Functions,
         kind: str,
         dtype: np.dtype[Any],
         until: float,

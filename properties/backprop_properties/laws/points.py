@@ -27,7 +27,7 @@ NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vj
 }
 
 
-class Implementation(Protocol):
+class Functions(Protocol):
     """What is judged: the functions of an operation, as an `Operation` has them; each may be missing (None)."""
 
     @property
@@ -87,7 +87,7 @@ def either_slope(operation: Operation, promises: Collection[str]) -> bool:
     return operation.kinked and "kinks" not in promises
 
 
-def point(operation: Operation, implementation: Implementation, case: Case) -> Point:
+def point(operation: Operation, implementation: Functions, case: Case) -> Point:
     """`implementation` of `operation` at `case`, with all of JAX's answers."""
     entries = case.delta.size * max((a.size for a in case.args), default=0)
     said = answers(

@@ -19,7 +19,7 @@ from ..cases.domains import Domain
 from ..cases.shrink import SECONDS, smallest
 from .claims import Measure, Violation, judge
 from .failure import BATCH, Failure, failure_at
-from .points import LARGEST_JACOBIAN, NEEDED_BY, Claims, Implementation, Point, either_slope
+from .points import LARGEST_JACOBIAN, NEEDED_BY, Claims, Functions, Point, either_slope
 from .table import LAWS
 from .truth import JUDGE_LAWS, TRUTH_LAWS
 
@@ -62,7 +62,7 @@ class Trial:
     `careful` asks for no more digits than a careful framework's formulas have; otherwise the reference's are asked for.
     """
 
-    implementation: Implementation
+    implementation: Functions
     domain: Domain
     laws: Laws[Point]
     careful: bool = False

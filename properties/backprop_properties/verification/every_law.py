@@ -16,7 +16,7 @@ from ..cases.shapes import shape_pool
 from ..laws.chain_rule import CHAIN_LAWS
 from ..laws.claims import Violation, judge
 from ..laws.failure import Failure, failure_at
-from ..laws.points import Implementation
+from ..laws.points import Functions
 from ..laws.table import Claims, Point, point
 from ..laws.trial import EVERY_LAW, Laws, Trial, violations
 from .findings import Outcome, Tally
@@ -27,7 +27,7 @@ SECONDS = 5.0  # that a failure may take to be made smaller
 
 def try_operation(
     operation: Operation,
-    implementation: Implementation | None = None,
+    implementation: Functions | None = None,
     *,
     examples: int = 30,
     seed: int = 0,
@@ -58,7 +58,7 @@ def try_operation(
     return Outcome(operation.name, examples, tallies, failures, time.perf_counter() - started)
 
 
-def shrunk(failure: Failure, implementation: Implementation | None = None) -> Failure:
+def shrunk(failure: Failure, implementation: Functions | None = None) -> Failure:
     """A failure of the reference, or of another implementation, at the smallest case found."""
     operation = OPERATIONS[failure.operation]
     return Trial(implementation or operation, everywhere(operation), EVERY_LAW).shrunk(failure, SECONDS)

@@ -33,8 +33,8 @@ PART, PARTS = 2**15, 1024  # cases of a task of a sweep at least, such tasks of 
 
 
 @dataclass
-class Report:
-    """What `verify` found: the outcomes in slide order, and which tasks have none (after an interruption)."""
+class Run:
+    """What a run of `verify` found: the outcomes in slide order, and which tasks have none (after an interruption)."""
 
     seed: int
     examples: int
@@ -181,7 +181,7 @@ def verify(
     jobs: int | None = None,
     executor: Executor | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
-) -> Report:
+) -> Run:
     """Every law on every operation (or on those named), `examples` cases each: by all laws up to 100, then by sweeps.
 
     The work goes to `jobs` processes (one per core, if not given), or to any `concurrent.futures.Executor`. The same
@@ -194,7 +194,7 @@ def verify(
     if examples < 1:
         raise ValueError(f"examples must be at least 1, got {examples}: a run that checks nothing shows nothing")
     names, started = tasks(operations), time.perf_counter()
-    work, report = cut(names, examples, seed), Report(seed, examples)
+    work, report = cut(names, examples, seed), Run(seed, examples)
     left = Counter(task.name for task in work)
     by_laws: dict[str, Outcome] = {}
     by_sweeps: dict[str, Outcome] = {}

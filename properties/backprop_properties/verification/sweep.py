@@ -23,7 +23,7 @@ from ..cases.case import Case
 from ..cases.shapes import draw_sizes
 from ..laws.claims import Close, Violation
 from ..laws.failure import BATCH, Failure, failure_at
-from ..laws.points import LARGEST_JACOBIAN, Claims, Implementation, added_up
+from ..laws.points import LARGEST_JACOBIAN, Claims, Functions, added_up
 from ..laws.table import LAWS, point
 from ..laws.trial import violations
 from .every_law import FLOATS
@@ -38,7 +38,7 @@ JACOBIANS = 8  # of a block, for the first of each dtype
 class Sweep:
     """An implementation at a block, and what JAX's program says there."""
 
-    implementation: Implementation
+    implementation: Functions
     case: Block
     said: Answers
     jacobians: int = 0
@@ -55,7 +55,7 @@ class Sweep:
         return len(self.case.starts) if self.summed(what) else len(self.case.delta)
 
 
-def sweep(implementation: Implementation, block: Block, jacobians: int = 0) -> Sweep:
+def sweep(implementation: Functions, block: Block, jacobians: int = 0) -> Sweep:
     """An implementation of the block's operation at the block; of the first `jacobians` rows also the Jacobians."""
     said = evaluated(block.operation, block.delta, block.by_row, dtype=block.dtype, batched=True)
     return Sweep(implementation, block, said, jacobians)
@@ -107,7 +107,7 @@ SWEPT: Mapping[str, Callable[[Sweep], Claims]] = {  # by the law that each is, o
 
 def try_sweep(
     operation: Operation,
-    implementation: Implementation | None = None,
+    implementation: Functions | None = None,
     *,
     examples: int,
     seed: int = 0,
@@ -178,13 +178,13 @@ def _narrowed(p: Sweep, law: str, block: Block) -> Block:
     return block
 
 
-def _violation(implementation: Implementation, law: str, block: Block) -> Violation | None:
+def _violation(implementation: Functions, law: str, block: Block) -> Violation | None:
     """What a law has to say against an implementation at a block."""
     at = sweep(implementation, block, min(JACOBIANS, len(block.delta)))
     return next((found for _, _, found in violations({law: SWEPT[law]}, at) if isinstance(found, Violation)), None)
 
 
-def replay_batch(operation: str, delta: Any, *args: Any, implementation: Implementation | None = None) -> None:
+def replay_batch(operation: str, delta: Any, *args: Any, implementation: Functions | None = None) -> None:
     """The value, the vjp and Jacobians of a batch, against JAX's of its rows: raises the `Violation`, or returns.
 
     >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
