@@ -76,14 +76,14 @@ def test_rivals_accept_what_is_right_and_reject_what_is_grossly_wrong(rival):
         pytest.skip(f"{rival}: its library is optional")
     for name in ("exp", "matvec", "softmax_cross_entropy", "backpropagation[tanh]"):
         right = OPERATIONS[name].vjp
-        assert rivals.rejections(rival, Fault("", name, "", "", vjp=right)) == (False, False)
-        wrong = Fault("", name, "", "", vjp=lambda *args, right=right: tuple(2 * d for d in right(*args)))
+        assert rivals.rejections(rival, Fault(name, "", "", "", vjp=right)) == (False, False)
+        wrong = Fault(name, "", "", "", vjp=lambda *args, right=right: tuple(2 * d for d in right(*args)))
         assert rivals.rejections(rival, wrong) == (True, True)
 
 
 def test_rivals_cannot_see_a_jacobian_or_a_fault_of_float32():
-    jacobian = Fault("", "exp", "", "", jacobian=lambda x: (np.diag(x),))
-    single = Fault("", "exp", "", "", vjp=lambda d, x: (d,), dtypes=("float32",))
+    jacobian = Fault("exp", "", "", "", jacobian=lambda x: (np.diag(x),))
+    single = Fault("exp", "", "", "", vjp=lambda d, x: (d,), dtypes=("float32",))
     assert [rivals.rejections("JAX's check_grads", fault) for fault in (jacobian, single)] == [None, None]
 
 
@@ -107,7 +107,7 @@ def test_the_command_writes_what_it_found(tmp_path):
 
 
 def test_the_command_fails_for_a_fault_that_is_missed(monkeypatch):
-    right = Fault("planted", "exp", "sign", "vjp_equals_jax_vjp", vjp=OPERATIONS["exp"].vjp)
+    right = Fault("exp", "planted", "sign", "vjp_equals_jax_vjp", vjp=OPERATIONS["exp"].vjp)
     monkeypatch.setattr(selftest, "TABLE", {"planted": right})
     result = backprop("--alone", "--jobs", "1")
     assert result.exit_code == 1

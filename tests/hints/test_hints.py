@@ -271,7 +271,7 @@ def test_hints_take_no_longer_than_they_may():
         time.sleep(0.4)
         return -np.tanh(x)
 
-    trial, p = probe(Neighbour("slow", "tanh", "none", forward=slow), "forward", float)
+    trial, p = probe(Neighbour("tanh", "slow", "none", forward=slow), "forward", float)
     started = time.perf_counter()
     assert hints(trial, {"forward_equals_jax": (Violation("u", "wrong"), p.case({}))}, np.dtype(float)) == {}
     assert time.perf_counter() - started < 2 * SECONDS

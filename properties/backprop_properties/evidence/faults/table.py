@@ -97,8 +97,8 @@ class Fault:
     implementation promises (`ASKS`): a check must be asked to look there.
     """
 
-    name: str
     operation: str
+    name: str
     kind: str
     law: str
     cause: str = "none"
@@ -114,8 +114,8 @@ class Fault:
 class Neighbour:
     """A right implementation by other `algebra`: every law accepts it; some of `ASKS` may be `unpromised`."""
 
-    name: str
     operation: str
+    name: str
     algebra: str
     forward: Function | None = None
     jacobian: Function | None = None
