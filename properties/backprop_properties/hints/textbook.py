@@ -30,9 +30,31 @@ def no_slope(name: str) -> ScalarFunction:
     return bent(name, np.ones_like)
 
 
-def softmax(x: Array) -> Array:
-    f = np.exp(x - x.max(-1, keepdims=True))
+def normalised(f: Array) -> Array:
     return f / f.sum(-1, keepdims=True)
+
+
+def softmax(x: Array) -> Array:
+    return normalised(np.exp(x - x.max(-1, keepdims=True)))
+
+
+def softmax_less(shift: Function) -> Function:
+    """A softmax whose logits are shifted by another number than their largest."""
+    return lambda x: normalised(np.exp(x - shift(x)))
+
+
+def inner(s: Array, delta: Array) -> Array:
+    return (s * delta).sum(-1, keepdims=True)
+
+
+def softmax_vjp(s_of: Function = softmax, inner: Function = inner) -> Function:
+    """`s ⊙ (δ − sᵀδ)`, with a place for a wrong softmax and for a wrong inner product."""
+
+    def vjp(delta: Array, x: Array) -> tuple[Array]:
+        s = s_of(x)
+        return (s * (delta - inner(s, delta)),)
+
+    return vjp
 
 
 def log_softmax(x: Array) -> Array:
@@ -42,6 +64,15 @@ def log_softmax(x: Array) -> Array:
 
 def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
+
+
+def gelu_tanh(x: Array, c: Any = (2 / np.pi) ** 0.5) -> Array:
+    return 0.5 * x * (1 + np.tanh(c * (x + 0.044715 * x**3)))
+
+
+def gelu_tanh_slope(x: Array, cubic: float = 0.044715, three: float = 3) -> Array:
+    t = np.tanh((2 / np.pi) ** 0.5 * (x + cubic * x**3))
+    return (1 + t) / 2 + x / 2 * (1 - t * t) * (2 / np.pi) ** 0.5 * (1 + three * cubic * x**2)
 
 
 def outer(delta: Array, x: Array) -> Array:
@@ -54,13 +85,23 @@ def total(delta: Array) -> Array:
     return rows(delta).sum(0)
 
 
-def slope_of_the_loss(s: Array, y: Array) -> Array:
+def loss_slope(s: Array, y: Array) -> Array:
     return y.sum(-1, keepdims=True) * s - y
+
+
+def cross_entropy(log: Function = log_softmax, y_of: Function = lambda y: y) -> Function:
+    """`−yᵀ log softmax(x)`, with a place for a wrong logarithm and for wrong targets."""
+    return lambda x, y: -(y_of(y) * log(x)).sum(-1)
+
+
+def loss_vjp(dx: Function = loss_slope, dy: Function = lambda x: -log_softmax(x), s_of: Function = softmax) -> Function:
+    """The vjp of the cross-entropy, with a place for a wrong `∂L/∂x`, a wrong `∂L/∂y` and a wrong softmax."""
+    return lambda delta, x, y: (delta[..., None] * dx(s_of(x), y), delta[..., None] * dy(x))
 
 
 def network(
     functions: Sequence[ScalarFunction | str],
-    slope: Function = slope_of_the_loss,
+    slope: Function = loss_slope,
     back: Function = lambda delta, W: delta @ W,
     inputs: Function = lambda h, i: h[i],
 ) -> Function:

@@ -3,8 +3,7 @@
 from .functions import FUNCTIONS
 from .losses import LOSSES
 from .matrices import MATRICES
-from .more_neighbours import MORE
-from .neighbours import NEIGHBOURS
+from .neighbours import ALGEBRA, MORE
 from .networks import NETWORKS
 from .numerics import NUMERICS
 from .softmaxes import SOFTMAX
@@ -14,5 +13,6 @@ from .vectors import VECTORS
 
 FAULTS: tuple[Fault, ...] = (*VECTORS, *FUNCTIONS, *MATRICES, *SOFTMAX, *LOSSES, *NETWORKS, *SOMETIMES, *NUMERICS)
 """Every planted fault."""
+NEIGHBOURS: tuple[Neighbour, ...] = (*ALGEBRA, *MORE)
 
 __all__ = ["ASKS", "CAUSES", "FAULTS", "KINDS", "MORE", "NEIGHBOURS", "Fault", "Neighbour", "implementation"]

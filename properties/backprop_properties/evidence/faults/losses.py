@@ -1,13 +1,12 @@
 """Wrong squared_error, linear_regression, softmax_cross_entropy and logistic_regression."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from backprop_reference.jacobians import Row
 
-from ...hints.textbook import log_softmax, outer, softmax, total
+from ...hints.textbook import cross_entropy, log_softmax, loss_slope, loss_vjp, normalised, outer, softmax, total
 from . import makers as m
 from .makers import F32, F64, FORWARD, VJP, Array, Function, forward, vjp
 from .table import Fault
@@ -69,68 +68,50 @@ LINEAR_REGRESSION = [
 # ── Softmax with cross-entropy, logistic regression ─────────────────────────────────────────────────────────────────
 
 
-def _cross_entropy(log: Function) -> Function:
-    return lambda x, y: -(y * log(x)).sum(-1)
-
-
-def _slope(dx: Function, dy: Function = lambda x: -log_softmax(x)) -> Function:
-    """The vjp of the cross-entropy with another `∂L/∂x` or `∂L/∂y`."""
-    return lambda delta, x, y: (delta[..., None] * dx(softmax(x), y), delta[..., None] * dy(x))
-
-
-def _right(s: Array, y: Array) -> Array:
-    return y.sum(-1, keepdims=True) * s - y
-
-
 def _one_hot(y: Array) -> Array:
     return (np.arange(y.shape[-1]) == y.argmax(-1)[..., None]).astype(y.dtype)
 
 
-def _class_loss(x: Array, y: Array) -> Any:
-    return -np.take_along_axis(log_softmax(x), y.argmax(-1)[..., None], -1)[..., 0]
-
-
 fault = partial(Fault, "softmax_cross_entropy")
 CROSS_ENTROPY = [
-    fault("cross-entropy-sum-is-one", "sum(y) = 1", VJP, "sum-y-is-one", vjp=_slope(lambda s, y: s - y)),
+    fault("cross-entropy-sum-is-one", "sum(y) = 1", VJP, "sum-y-is-one", vjp=loss_vjp(lambda s, y: s - y)),
     fault("cross-entropy-jacobian-sum-is-one", "sum(y) = 1", "factors_equal_jax_and_multiply_to_the_jacobian",
           "sum-y-is-one", jacobian=lambda x, y: (Row(softmax(x) - y), Row(-log_softmax(x)))),
-    fault("cross-entropy-of-the-class", "one-hot", FORWARD, "one-hot-only", forward=_class_loss),
-    fault("cross-entropy-slope-of-the-class", "one-hot", VJP, "one-hot-only", vjp=_slope(lambda s, y: s - _one_hot(y))),
+    fault("cross-entropy-of-the-class", "one-hot", FORWARD, "one-hot-only",
+          forward=lambda x, y: -np.take_along_axis(log_softmax(x), y.argmax(-1)[..., None], -1)[..., 0]),
+    fault("cross-entropy-slope-of-the-class", "one-hot", VJP, "one-hot-only",
+          vjp=loss_vjp(lambda s, y: s - _one_hot(y))),
     fault("cross-entropy-binary", "one-hot", VJP, "one-hot-only",
-          vjp=_slope(lambda s, y: np.where(y > 0, y.sum(-1, keepdims=True) * s - 1, y.sum(-1, keepdims=True) * s))),
-    fault("cross-entropy-sign-lost", "sign", VJP, "sign", vjp=_slope(lambda s, y: -_right(s, y))),
-    fault("cross-entropy-target-sign", "sign", VJP, "sign", vjp=_slope(_right, log_softmax)),
-    fault("cross-entropy-target-missing", "missing term", VJP, "missing-path", vjp=_slope(_right, np.zeros_like)),
-    fault("cross-entropy-no-softmax-path", "missing term", VJP, "missing-path", vjp=_slope(lambda s, y: -y)),
+          vjp=loss_vjp(lambda s, y: np.where(y > 0, y.sum(-1, keepdims=True) * s - 1, y.sum(-1, keepdims=True) * s))),
+    fault("cross-entropy-sign-lost", "sign", VJP, "sign", vjp=loss_vjp(lambda s, y: -loss_slope(s, y))),
+    fault("cross-entropy-target-sign", "sign", VJP, "sign", vjp=loss_vjp(dy=log_softmax)),
+    fault("cross-entropy-target-missing", "missing term", VJP, "missing-path", vjp=loss_vjp(dy=np.zeros_like)),
+    fault("cross-entropy-no-softmax-path", "missing term", VJP, "missing-path", vjp=loss_vjp(lambda s, y: -y)),
     fault("cross-entropy-log-epsilon", "clipping", FORWARD, "clipped",
-          forward=_cross_entropy(lambda x: np.log(softmax(x) + x.dtype.type(1e-12)))),
+          forward=cross_entropy(lambda x: np.log(softmax(x) + x.dtype.type(1e-12)))),
     fault("cross-entropy-clipped", "clipping", FORWARD, "clipped",
-          forward=_cross_entropy(lambda x: np.log(np.clip(softmax(x), x.dtype.type(1e-7), 1)))),
+          forward=cross_entropy(lambda x: np.log(np.clip(softmax(x), x.dtype.type(1e-7), 1)))),
     fault("cross-entropy-target-epsilon", "clipping", VJP, "clipped",
-          vjp=_slope(_right, lambda x: -np.log(softmax(x) + x.dtype.type(1e-9)))),
-    fault("cross-entropy-log-of-softmax", "saturation", FORWARD, forward=_cross_entropy(lambda x: np.log(softmax(x)))),
+          vjp=loss_vjp(dy=lambda x: -np.log(softmax(x) + x.dtype.type(1e-9)))),
+    fault("cross-entropy-log-of-softmax", "saturation", FORWARD, forward=cross_entropy(lambda x: np.log(softmax(x)))),
     fault("cross-entropy-naive-sum", "overflow", FORWARD, "overflow",
-          forward=_cross_entropy(lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)))),
-    fault("cross-entropy-naive-slope", "overflow", VJP, "overflow",
-          vjp=lambda d, x, y: (d[..., None] * _right(np.exp(x) / np.exp(x).sum(-1, keepdims=True), y),
-                               d[..., None] * -log_softmax(x))),
+          forward=cross_entropy(lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)))),
+    fault("cross-entropy-naive-slope", "overflow", VJP, "overflow", vjp=loss_vjp(s_of=lambda x: normalised(np.exp(x)))),
     fault("cross-entropy-mean-of-classes", "factor", VJP, "factor-n",
-          vjp=_slope(lambda s, y: _right(s, y) / y.shape[-1])),
+          vjp=loss_vjp(lambda s, y: loss_slope(s, y) / y.shape[-1])),
     fault("cross-entropy-cotangent-ignored", "cotangent ignored", VJP, "cotangent-ignored",
-          vjp=lambda d, x, y: (_right(softmax(x), y), -log_softmax(x))),
+          vjp=lambda d, x, y: (loss_slope(softmax(x), y), -log_softmax(x))),
     fault("cross-entropy-in-bits", "factor", FORWARD, "factor",
           forward=lambda x, y: forward("softmax_cross_entropy")(x, y) / np.log(2).astype(x.dtype)),
     fault("cross-entropy-shortcut-for-one", "sum(y) = 1", "vjp_of_one_equals_jax_grad", "sum-y-is-one",
-          vjp=lambda d, x, y: _slope(_right if np.any(d != 1) else lambda s, y: s - y)(d, x, y)),
+          vjp=lambda d, x, y: loss_vjp(loss_slope if np.any(d != 1) else lambda s, y: s - y)(d, x, y)),
     fault("cross-entropy-row-of-2d", "wrong shape", "jacobians_have_the_slides_shapes",
-          jacobian=lambda x, y: (_right(softmax(x), y)[None], -log_softmax(x)[None])),
+          jacobian=lambda x, y: (loss_slope(softmax(x), y)[None], -log_softmax(x)[None])),
     fault("cross-entropy-flushed", "clipping", VJP, dtypes=F64,
           vjp=m.flushed(vjp("softmax_cross_entropy"), 1e-30, only=0)),
     fault("cross-entropy-float32", "precision", VJP, "lower-precision", dtypes=F64,
           vjp=m.computed_in(vjp("softmax_cross_entropy"), np.float32)),
-    fault("cross-entropy-mask-nan", "mask", "masks_count_for_nothing", asks="mask",
-          forward=_cross_entropy(log_softmax)),
+    fault("cross-entropy-mask-nan", "mask", "masks_count_for_nothing", asks="mask", forward=cross_entropy(log_softmax)),
     fault("cross-entropy-batch-mean", "batch", "batch_equals_the_loop", "batch-mean", asks="batch",
           vjp=m.batch_mean(vjp("softmax_cross_entropy"), [0, 1], 0)),
     fault("cross-entropy-tail-64", "tail of a tile", VJP, "tile-tail", sizes={"n": 65},
@@ -145,9 +126,8 @@ def _logistic(slope: Function) -> Function:
     """The vjp of logistic regression with another `∂L/∂u`."""
 
     def wrong(delta: Array, W: Array, x: Array, b: Array, y: Array) -> tuple[Array, ...]:
-        u = x @ W.T + b
-        d = delta[..., None] * slope(softmax(u), y)
-        return outer(d, x), d @ W, total(d), delta[..., None] * -log_softmax(u)
+        d, dy = loss_vjp(slope)(delta, x @ W.T + b, y)
+        return outer(d, x), d @ W, total(d), dy
 
     return wrong
 
@@ -158,13 +138,12 @@ fault = partial(Fault, "logistic_regression")
 LOGISTIC_REGRESSION = [
     fault("logistic-sum-is-one", "sum(y) = 1", VJP, "sum-y-is-one", vjp=_logistic(lambda s, y: s - y)),
     fault("logistic-one-hot", "one-hot", VJP, "one-hot-only", vjp=_logistic(lambda s, y: s - _one_hot(y))),
-    fault("logistic-softmax-slope-twice", "formula", VJP, vjp=_logistic(lambda s, y: _right(s, y) * s * (1 - s))),
+    fault("logistic-softmax-slope-twice", "formula", VJP, vjp=_logistic(lambda s, y: loss_slope(s, y) * s * (1 - s))),
     fault("logistic-turned", "transpose", VJP, "transposed", sizes={"d": 3, "n": 3},
           vjp=lambda d, W, x, b, y: (_LOGISTIC(d, W, x, b, y)[0].T.copy(), *_LOGISTIC(d, W, x, b, y)[1:])),
     fault("logistic-bias-missing", "missing term", VJP, "missing-path",
           vjp=m.changed(_LOGISTIC, np.zeros_like, only=2)),
-    fault("logistic-order", "argument order", VJP, "exchanged",
-          vjp=lambda *args: (lambda g: (g[0], g[2], g[1], g[3]))(_LOGISTIC(*args))),
+    fault("logistic-order", "argument order", VJP, "exchanged", vjp=m.picked(_LOGISTIC, [0, 2, 1, 3])),
     fault("logistic-forward-without-bias", "missing term", FORWARD,
           forward=m.fed(forward("logistic_regression"), lambda W, x, b, y: (W, x, 0 * b, y))),
     fault("logistic-captured", "captured weights", VJP, "stale", vjp=m.captured(_LOGISTIC, [1, 3])),

@@ -30,6 +30,17 @@ def dense(name: str) -> Function:
     return lambda *args: tuple(J.todense() for J in OPERATIONS[name].jacobian(*args))
 
 
+def slope(dh: Function) -> Function:
+    """A vjp, `δ ⊙ h′(x)`."""
+    return lambda delta, x: (delta * dh(x),)
+
+
+def sum_of_tiles(x: Array, tile: int, keepdims: bool = False) -> Any:
+    """Entries past the last full tile, if there is a full one, are left out."""
+    n = x.shape[-1]
+    return x[..., : n if n < tile else n // tile * tile].sum(-1, keepdims=keepdims)
+
+
 # ── Results changed ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -47,6 +58,11 @@ def changed(f: Function, change: Function, only: int | None = None) -> Function:
 
 def scaled(f: Function, factor: float, only: int | None = None) -> Function:
     return changed(f, lambda r: r * r.dtype.type(factor), only)
+
+
+def picked(f: Function, order: Sequence[int]) -> Function:
+    """Results of `f` in another order, or some of them twice."""
+    return lambda *args: (lambda results: tuple(results[i].copy() for i in order))(f(*args))
 
 
 def drop_tail(f: Function, tile: int, only: int | None = None, axis: int = -1) -> Function:

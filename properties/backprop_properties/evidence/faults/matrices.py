@@ -23,30 +23,7 @@ class _ForgetfulBlockRow(BlockRow):
         return np.outer(delta, self.x)
 
 
-def _guessed(W: Array, x: Array) -> Array:
-    """`W`, stored one way or the other: turned where the shapes allow it."""
-    return W.T if W.shape[0] == x.shape[-1] else W
-
-
-def _into_bias(W: Array, x: Array, b: Array) -> Array:
-    if x.ndim > 1:
-        return x @ W.T + b
-    b += W @ x
-    return b.copy()
-
-
-def _filled(W: Array, x: Array) -> tuple[Array, Array]:
-    """The `d×d×n` Jacobian with `x` off the diagonal, too."""
-    return np.broadcast_to(x, (len(W), *W.shape)).copy(), W.copy()
-
-
-def _by_transposed_blocks(W: Array, x: Array) -> tuple[Array, Array]:
-    """`d×n×d` instead of `d×d×n`."""
-    d = len(W)
-    return np.einsum("ij,k->ikj", np.eye(d, dtype=x.dtype), x), W.copy()
-
-
-def _activated(name: str, h: Any) -> Function:
+def _activated(h: Any) -> Function:
     """The vjp of a layer with a wrong `h`."""
     return lambda delta, W, x, b: activation_vjp(delta, h, W, x, b)
 
@@ -65,13 +42,14 @@ MATVEC = [
     fault("matvec-w-turned", "transpose", "vjp_is_the_transpose_of_jvp", "transposed", sizes={"d": 3, "n": 3},
           vjp=lambda d, W, x: (outer(d, x), d @ W.T)),
     fault("matvec-guesses-the-layout", "transpose", FORWARD, "transposed", sizes={"d": 3, "n": 3},
-          forward=lambda W, x: x @ _guessed(W, x).T),
+          forward=lambda W, x: x @ (W if W.shape[0] == x.shape[-1] else W.T)),
     fault("matvec-w-missing", "missing term", VJP, "missing-path", vjp=lambda d, W, x: (np.zeros_like(W), d @ W)),
     fault("matvec-cotangent-ignored", "cotangent ignored", VJP, "cotangent-ignored",
           vjp=lambda d, W, x: (outer(np.ones_like(d), x), np.ones_like(d) @ W)),
-    fault("matvec-jacobian-filled", "formula", JACOBIAN, "only-n-1", jacobian=_filled),
+    fault("matvec-jacobian-filled", "formula", JACOBIAN, "only-n-1",
+          jacobian=lambda W, x: (np.broadcast_to(x, (len(W), *W.shape)).copy(), W.copy())),
     fault("matvec-jacobian-d-n-d", "wrong shape", "jacobians_have_the_slides_shapes", "transposed",
-          jacobian=_by_transposed_blocks),
+          jacobian=lambda W, x: (np.einsum("ij,k->ikj", np.eye(len(W), dtype=x.dtype), x), W.copy())),
     fault("matvec-rows-past-16", "tail of a tile", VJP, "tile-tail", sizes={"d": 17},
           vjp=m.drop_tail(vjp("matvec"), 16, only=0, axis=0)),
     fault("matvec-columns-past-128", "tail of a tile", VJP, "tile-tail", sizes={"n": 129},
@@ -99,7 +77,8 @@ AFFINE = [
     fault("affine-bias-times-b", "formula", VJP, vjp=lambda d, W, x, b: (outer(d, x), d @ W, total(d) * b)),
     fault("affine-bias-is-the-cotangent", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing",
           vjp=lambda d, W, x, b: (outer(d, x), d @ W, d if d.ndim == 1 else total(d))),
-    fault("affine-into-the-bias", "mutation", "leaves_its_inputs_alone", "writes-input", forward=_into_bias),
+    fault("affine-into-the-bias", "mutation", "leaves_its_inputs_alone", "writes-input",
+          forward=lambda W, x, b: x @ W.T + b if x.ndim > 1 else np.add(b, W @ x, out=b).copy()),
     fault("affine-adds-up", "stale state", "says_the_same_twice", "stale", vjp=m.accumulated(vjp("affine"), only=0)),
     fault("affine-bias-for-each-example", "batch", "batch_equals_the_loop", asks="batch",
           vjp=lambda d, W, x, b: (outer(d, x), d @ W, d.copy())),
@@ -126,15 +105,15 @@ ACTIVATION = [
     Fault("activation[identity]", "activation-identity-bias-sign", "sign", VJP, "sign",
           vjp=lambda d, W, x, b: (outer(d, x), d @ W, -total(d))),
     Fault("activation[tanh]", "activation-tanh-missing", "missing term", VJP, "missing-h-prime",
-          vjp=_activated("tanh", no_slope("tanh"))),
+          vjp=_activated(no_slope("tanh"))),
     Fault("activation[tanh]", "activation-tanh-at-output", "h′ at the output", VJP, "h-prime-at-output",
-          vjp=_activated("tanh", at_output("tanh"))),
+          vjp=_activated(at_output("tanh"))),
     Fault("activation[tanh]", "activation-tanh-jacobian-product", "formula", "vjp_is_delta_times_jacobian",
           vjp=vjp("activation[tanh]"),
           jacobian=lambda W, x, b: (lambda s: (_ForgetfulBlockRow(s, x), Dense(s[:, None] * W), Diagonal(s)))(
               SCALAR_FUNCTIONS["tanh"].dh(W @ x + b))),
     Fault("activation[sigmoid]", "activation-sigmoid-at-output", "h′ at the output", VJP, "h-prime-at-output",
-          vjp=_activated("sigmoid", at_output("sigmoid"))),
+          vjp=_activated(at_output("sigmoid"))),
     Fault("activation[sigmoid]", "activation-sigmoid-without-bias", "h′ at the output", VJP,
           vjp=lambda d, W, x, b: activation_vjp(d, SCALAR_FUNCTIONS["sigmoid"], W, x, 0 * b)),
     Fault("activation[relu]", "activation-relu-bias-missing", "missing term", VJP, "missing-h-prime",
@@ -148,17 +127,17 @@ ACTIVATION = [
     Fault("activation[elu]", "activation-elu-input-missing", "missing term", "vjp_is_the_transpose_of_jvp",
           "missing-h-prime", vjp=_half("elu", only=1)),
     Fault("activation[elu]", "activation-elu-wrong-slope", "formula", VJP,
-          vjp=_activated("elu", bent("elu", lambda z: np.where(z > 0, 1, np.expm1(np.minimum(z, 0)))))),
+          vjp=_activated(bent("elu", lambda z: np.where(z > 0, 1, np.expm1(np.minimum(z, 0)))))),
     Fault("activation[softplus]", "activation-softplus-captured", "captured weights", FORWARD, "stale",
           forward=m.captured(forward("activation[softplus]"), [0, 2])),
     Fault("activation[softplus]", "activation-softplus-tail-64", "tail of a tile", VJP, "tile-tail", sizes={"d": 65},
           vjp=m.drop_tail(vjp("activation[softplus]"), 64, only=2)),
     Fault("activation[silu]", "activation-silu-at-output", "h′ at the output", VJP, "h-prime-at-output",
-          vjp=_activated("silu", at_output("silu"))),
+          vjp=_activated(at_output("silu"))),
     Fault("activation[silu]", "activation-silu-one-term", "missing term", VJP, "missing-path",
-          vjp=_activated("silu", bent("silu", SCALAR_FUNCTIONS["sigmoid"].h))),
+          vjp=_activated(bent("silu", SCALAR_FUNCTIONS["sigmoid"].h))),
     Fault("activation[gelu]", "activation-gelu-by-tanh", "formula", VJP, "another-function",
-          vjp=_activated("gelu", SCALAR_FUNCTIONS["gelu_tanh"])),
+          vjp=_activated(SCALAR_FUNCTIONS["gelu_tanh"])),
     Fault("activation[gelu]", "activation-gelu-batch-mean", "batch", "batch_equals_the_loop", "batch-mean",
           asks="batch", vjp=m.batch_mean(vjp("activation[gelu]"), [0, 2], 1)),
     Fault("activation[gelu_tanh]", "activation-gelu-tanh-float32", "precision", VJP, "lower-precision", dtypes=F64,

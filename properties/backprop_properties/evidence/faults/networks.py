@@ -1,6 +1,5 @@
 """Wrong two-layer networks and wrong back-propagation."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,6 @@ from .makers import F64, FORWARD, JACOBIAN, VJP, Array, Function, dense, forward
 from .table import Fault
 
 
-def _sum_is_one(s: Array, y: Array) -> Array:
-    return s - y
-
-
-def _after_the_step(f: Function) -> Function:
-    """The weights are updated on the way: gradients below see the new ones."""
-    return m.fed(f, lambda d, W1, b1, W2, b2, x, y: (d, W1, b1, W2 - W2.dtype.type(0.01) * W2, b2, x, y))
-
-
 def _steps_in_place(f: Function) -> Function:
     """Stochastic gradient descent in the backward pass."""
 
@@ -32,10 +22,6 @@ def _steps_in_place(f: Function) -> Function:
         return results
 
     return wrong
-
-
-def _picked(f: Function, order: Sequence[int]) -> Function:
-    return lambda *args: (lambda g: tuple(g[i].copy() for i in order))(f(*args))
 
 
 _TANH, _SIGMOID = "two_layer_network[tanh]", "two_layer_network[sigmoid]"
@@ -50,10 +36,11 @@ TWO_LAYERS = [
     Fault(_TANH, "two-layers-tanh-at-output", "h′ at the output", VJP, "h-prime-at-output",
           vjp=network([at_output("tanh"), "identity"])),
     Fault(_TANH, "two-layers-tanh-sum-is-one", "sum(y) = 1", VJP, "sum-y-is-one",
-          vjp=network(["tanh", "identity"], slope=_sum_is_one)),
+          vjp=network(["tanh", "identity"], slope=lambda s, y: s - y)),
     Fault(_TANH, "two-layers-tanh-turned", "transpose", VJP, "transposed", sizes=_SQUARE,
           vjp=network(["tanh", "identity"], back=lambda d, W: d @ W.T)),
-    Fault(_TANH, "two-layers-tanh-after-the-step", "stale state", VJP, vjp=_after_the_step(vjp(_TANH))),
+    Fault(_TANH, "two-layers-tanh-after-the-step", "stale state", VJP,
+          vjp=m.fed(vjp(_TANH), lambda d, W1, b1, W2, *rest: (d, W1, b1, W2 - W2.dtype.type(0.01) * W2, *rest))),
     Fault(_TANH, "two-layers-tanh-steps-in-place", "mutation", "leaves_its_inputs_alone", "writes-input",
           vjp=_steps_in_place(vjp(_TANH))),
     Fault(_TANH, "two-layers-tanh-jacobian", "missing term", JACOBIAN, "missing-h-prime",
@@ -65,7 +52,7 @@ TWO_LAYERS = [
     Fault(_SIGMOID, "two-layers-sigmoid-captured", "captured weights", VJP, "stale",
           vjp=m.captured(vjp(_SIGMOID), [1, 2, 3, 4])),
     Fault(_SIGMOID, "two-layers-sigmoid-layers-swapped", "argument order", VJP, "exchanged", sizes=_SQUARE,
-          vjp=_picked(vjp(_SIGMOID), [2, 3, 0, 1, 4, 5])),
+          vjp=m.picked(vjp(_SIGMOID), [2, 3, 0, 1, 4, 5])),
     Fault(_RELU, "two-layers-relu-target-missing", "missing term", VJP, "missing-path",
           vjp=m.changed(vjp(_RELU), np.zeros_like, only=5)),
     Fault(_RELU, "two-layers-relu-sign", "sign", VJP, "sign", vjp=m.scaled(vjp(_RELU), -1)),
@@ -94,7 +81,7 @@ BACKPROPAGATION = [
     Fault(_ONE, "backpropagation-weights-of-the-output", "formula", VJP, sizes={"m0": 3, "m1": 3},
           vjp=network(["tanh"], inputs=lambda h, i: h[i + 1])),
     Fault(_TWO, "backpropagation-sum-is-one", "sum(y) = 1", VJP, "sum-y-is-one",
-          vjp=network(["sigmoid", "identity"], slope=_sum_is_one)),
+          vjp=network(["sigmoid", "identity"], slope=lambda s, y: s - y)),
     Fault(_TWO, "backpropagation-softmax-in-the-loss-twice", "formula", FORWARD,
           forward=lambda W1, b1, W2, b2, x, y: forward("softmax_cross_entropy")(
               softmax(SCALAR_FUNCTIONS["sigmoid"].h(x @ W1.T + b1) @ W2.T + b2), y)),
@@ -111,7 +98,7 @@ BACKPROPAGATION = [
     Fault(_THREE, "backpropagation-input-missing", "missing term", VJP, "missing-path",
           vjp=m.changed(vjp(_THREE), np.zeros_like, only=6)),
     Fault(_THREE, "backpropagation-layers-backwards", "argument order", VJP, "exchanged",
-          vjp=_picked(vjp(_THREE), [4, 5, 2, 3, 0, 1, 6, 7])),
+          vjp=m.picked(vjp(_THREE), [4, 5, 2, 3, 0, 1, 6, 7])),
     Fault(_THREE, "backpropagation-1e-5", "precision", VJP, dtypes=F64, vjp=m.scaled(vjp(_THREE), 1 + 1e-5, only=0)),
     Fault(_THREE, "backpropagation-batch-mean", "batch", "batch_equals_the_loop", "batch-mean", asks="batch",
           vjp=m.batch_mean(vjp(_THREE), range(6), 0)),

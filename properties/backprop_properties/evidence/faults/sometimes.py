@@ -18,6 +18,11 @@ def when(condition: Callable[..., Any], wrong: Function, right: Function) -> Fun
     return lambda *args: wrong(*args) if condition(*args) else right(*args)
 
 
+def at_size(n: int, wrong: Function, right: Function) -> Function:
+    """`wrong` of arguments of which the last has `n` entries."""
+    return when(lambda *args: _n(*args) == n, wrong, right)
+
+
 def zeros(f: Function, only: int | None = None) -> Function:
     return m.changed(f, np.zeros_like, only)
 
@@ -119,12 +124,6 @@ def _tree_sum(x: Array) -> Any:
     return x.sum(-1)
 
 
-def _unrolled(x: Array, y: Array) -> Any:
-    """Four at a time."""
-    n = x.shape[-1] if x.shape[-1] < 4 else x.shape[-1] // 4 * 4
-    return (x * y)[..., :n].sum(-1)
-
-
 def _corner(r: Array) -> Array:
     """Past the last full tile of 32 in both directions at once."""
     r = np.array(r)
@@ -141,29 +140,29 @@ def _index_of_16_bits(r: Array) -> Array:
 
 SIZES = [
     Fault("square", "size-64", "one size", VJP, "one-size", sizes={"n": 64},
-          vjp=when(lambda d, x: _n(x) == 64, m.scaled(vjp("square"), 0.5), vjp("square"))),
+          vjp=at_size(64, m.scaled(vjp("square"), 0.5), vjp("square"))),
     Fault("gelu", "size-7", "one size", VJP, "one-size", sizes={"n": 7},
-          vjp=when(lambda d, x: _n(x) == 7, zeros(vjp("gelu")), vjp("gelu"))),
+          vjp=at_size(7, zeros(vjp("gelu")), vjp("gelu"))),
     Fault("softmax_cross_entropy", "size-10-classes", "one size", VJP, "one-size", sizes={"n": 10},
-          vjp=when(lambda d, x, y: _n(x) == 10, m.scaled(vjp("softmax_cross_entropy"), -1, 0),
-                   vjp("softmax_cross_entropy"))),
+          vjp=at_size(10, m.scaled(vjp("softmax_cross_entropy"), -1, 0), vjp("softmax_cross_entropy"))),
     Fault("softmax", "size-512", "one size", FORWARD, sizes={"n": 512},
           forward=when(lambda x: _n(x) and _n(x) % 512 == 0, lambda x: softmax(x) * (np.arange(_n(x)) < _n(x) - 1),
                        softmax)),
     Fault("tanh", "size-255", "one size", VJP, "one-size", sizes={"n": 255},
-          vjp=when(lambda d, x: _n(x) == 255, zeros(vjp("tanh")), vjp("tanh"))),
+          vjp=at_size(255, zeros(vjp("tanh")), vjp("tanh"))),
     Fault("softmax", "size-513", "one size", VJP, "one-size", sizes={"n": 513},
-          vjp=when(lambda d, x: _n(x) == 513, m.element(vjp("softmax"), (-1,), 0.5), vjp("softmax"))),
+          vjp=at_size(513, m.element(vjp("softmax"), (-1,), 0.5), vjp("softmax"))),
     Fault("hadamard", "size-500", "one size", FORWARD, "one-size", sizes={"n": 500},
-          forward=when(lambda x, y: _n(x) == 500, m.element(forward("hadamard"), (-1,), 0.5), forward("hadamard"))),
+          forward=at_size(500, m.element(forward("hadamard"), (-1,), 0.5), forward("hadamard"))),
     Fault("affine", "size-100-columns", "one size", VJP, "one-size", sizes={"n": 100},
           vjp=when(lambda d, W, x, b: _n(x) == 100, m.scaled(vjp("affine"), 0.5, 1), vjp("affine"))),
     Fault("sum_reduction", "size-1024", "one size", FORWARD, sizes={"n": 1024},
-          forward=when(lambda x: _n(x) == 1024, lambda x: 0 * x.sum(-1), lambda x: x.sum(-1))),
+          forward=at_size(1024, lambda x: 0 * x.sum(-1), lambda x: x.sum(-1))),
     Fault("dot", "size-over-1000", "long vectors", VJP, sizes={"n": 1025},
           vjp=when(lambda d, x, y: _n(x) > 1000, m.scaled(vjp("dot"), 1 + 1e-4), vjp("dot"))),
     Fault("sum_reduction", "size-odd", "one size", FORWARD, sizes={"n": 5}, forward=_tree_sum),
-    Fault("dot", "size-unrolled", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 5}, forward=_unrolled),
+    Fault("dot", "size-unrolled", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 5},
+          forward=lambda x, y: m.sum_of_tiles(x * y, 4)),
     Fault("tanh", "size-even-shifted", "one size", VJP, sizes={"n": 6},
           vjp=when(lambda d, x: _n(x) > 4 and _n(x) % 2 == 0, lambda d, x: (np.roll(vjp("tanh")(d, x)[0], 1, -1),),
                    vjp("tanh"))),
@@ -176,11 +175,10 @@ SIZES = [
     Fault("add", "size-interior-500", "single element", FORWARD, "single-element", sizes={"n": 513},
           forward=m.element(forward("add"), (500,), 1.1)),
     Fault("affine", "size-square-swapped", "argument order", VJP, sizes={"d": 3, "n": 3},
-          vjp=when(lambda d, W, x, b: x.shape == b.shape, lambda *args: (lambda g: (g[0], g[2], g[1]))(
-              vjp("affine")(*args)), vjp("affine"))),
+          vjp=when(lambda d, W, x, b: x.shape == b.shape, m.picked(vjp("affine"), [0, 2, 1]), vjp("affine"))),
     Fault(_SIGMOID_NET, "size-one-buffer-for-both", "aliasing", VJP, sizes={"k": 3, "n": 3, "d": 3},
           vjp=when(lambda d, W1, b1, W2, *_: W1.shape == W2.shape,
-                   lambda *args: (lambda g: (g[0], g[1], g[0].copy(), *g[3:]))(vjp(_SIGMOID_NET)(*args)),
+                   m.picked(vjp(_SIGMOID_NET), [0, 1, 0, 3, 4, 5]),
                    vjp(_SIGMOID_NET))),
 ]  # fmt: skip
 

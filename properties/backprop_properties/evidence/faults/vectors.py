@@ -19,28 +19,9 @@ def _each(v: Array, x: Array) -> Array:
     return v[..., None] + np.zeros_like(x)
 
 
-def _add_in_place(x: Array, y: Array) -> Array:
-    x += y
-    return x.copy()
-
-
-def _twins(delta: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    d = delta.copy()
-    return d, d
-
-
 def _in_any_order(x: Array) -> Any:
     """Atomic additions: in whatever order the threads come."""
     return x[..., _RANDOM.permutation(x.shape[-1])].cumsum(-1)[..., -1] if x.shape[-1] else x.sum(-1)
-
-
-def _tiles_only(x: Array, tile: int) -> Any:
-    n = x.shape[-1]
-    return x[..., : n if n < tile else n // tile * tile].sum(-1)
-
-
-def _one_by_one_in_float32(x: Array) -> Any:
-    return x.astype(np.float32).sum(-1).astype(x.dtype)
 
 
 fault = partial(Fault, "scale")
@@ -66,8 +47,10 @@ fault = partial(Fault, "add")
 ADD = [
     fault("add-returns-the-cotangent", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing",
           vjp=lambda d, x, y: (d, d.copy())),
-    fault("add-twins", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing", vjp=_twins),
-    fault("add-in-place", "mutation", "leaves_its_inputs_alone", "writes-input", forward=_add_in_place),
+    fault("add-twins", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing",
+          vjp=lambda d, x, y: (d.copy(),) * 2),
+    fault("add-in-place", "mutation", "leaves_its_inputs_alone", "writes-input",
+          forward=lambda x, y: np.add(x, y, out=x).copy()),
     fault("add-one-path", "missing term", VJP, "missing-path", vjp=lambda d, x, y: (d.copy(), np.zeros_like(y))),
     fault("add-one-result", "wrong shape", "one_cotangent_for_each_argument", vjp=lambda d, x, y: (d.copy(),)),
     fault("add-jacobian-of-ones", "formula", JACOBIAN, "only-n-1",
@@ -105,12 +88,14 @@ SUM = [
     fault("sum-ones", "cotangent ignored", VJP, "cotangent-ignored", vjp=lambda d, x: (np.ones_like(x),)),
     fault("sum-view-of-the-cotangent", "aliasing", "leaves_its_inputs_alone", "aliasing", asks="aliasing",
           vjp=lambda d, x: (np.broadcast_to(d[..., None], x.shape),)),
-    fault("sum-tail-32", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 33}, forward=lambda x: _tiles_only(x, 32)),
+    fault("sum-tail-32", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 33},
+          forward=lambda x: m.sum_of_tiles(x, 32)),
     fault("sum-first-256", "tail of a tile", VJP, "tile-tail", sizes={"n": 257},
           vjp=m.first_tile(vjp("sum_reduction"), 256)),
     fault("sum-of-1024", "long vectors", FORWARD, "tile-tail", sizes={"n": 1025},
           forward=lambda x: x[..., :1024].sum(-1)),
-    fault("sum-float32", "precision", FORWARD, "lower-precision", dtypes=F64, forward=_one_by_one_in_float32),
+    fault("sum-float32", "precision", FORWARD, "lower-precision", dtypes=F64,
+          forward=lambda x: x.astype(np.float32).sum(-1).astype(x.dtype)),
     fault("sum-in-any-order", "noise", "says_the_same_twice", "noise", sizes={"n": 33}, forward=_in_any_order),
     fault("sum-from-one", "single element", FORWARD, "single-element", forward=lambda x: x[..., 1:].sum(-1)),
     fault("sum-jacobian-column", "wrong shape", "jacobians_have_the_slides_shapes",
@@ -147,7 +132,7 @@ DOT = [
     fault("dot-float32", "precision", FORWARD, "lower-precision", dtypes=F64,
           forward=m.computed_in(forward("dot"), np.float32)),
     fault("dot-tail-16", "tail of a tile", FORWARD, "tile-tail", sizes={"n": 17},
-          forward=lambda x, y: _tiles_only(x * y, 16)),
+          forward=lambda x, y: m.sum_of_tiles(x * y, 16)),
     fault("dot-first-product", "missing term", FORWARD, "only-n-1", forward=lambda x, y: (x * y)[..., :1].sum(-1)),
     fault("dot-remembers", "stale state", VJP, "stale", vjp=m.remembered(vjp("dot"))),
     fault("dot-noise", "noise", "says_the_same_twice", "noise", vjp=m.noisy(vjp("dot"))),
