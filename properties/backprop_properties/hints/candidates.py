@@ -16,7 +16,7 @@ from backprop_reference.lecture.matrices import activation_vjp
 
 from ..cases.case import Array
 from .probe import listed
-from .textbook import Function, at_output, bent, log_softmax, network, no_slope, sigmoid, softmax
+from .textbook import Function, at_output, bent, loss_vjp, network, no_slope, sigmoid, softmax
 
 
 class Candidate(NamedTuple):
@@ -32,10 +32,10 @@ def candidates(row: Operation) -> Iterator[Candidate]:
     >>> list(dict.fromkeys(c.cause for c in candidates(OPERATIONS["negate"])))
     ['missing-path', 'cotangent-ignored', 'sign', 'missing-h-prime', 'h-prime-at-output', 'another-function']
     """
-    yield Candidate("missing-path", "all zeros: a path of the chain rule is missing", _times(row, 0))
+    yield Candidate("missing-path", "all zeros: a path of the chain rule is missing", _changed(row, lambda d: 0 * d))
     yield Candidate("cotangent-ignored", "what is right for delta = 1, whatever delta is: the cotangent takes no part",
                     lambda delta, *args: row.vjp(np.ones_like(delta), *args))  # fmt: skip
-    yield Candidate("sign", "exactly the negative of what is right: a sign is lost", _times(row, -1))
+    yield Candidate("sign", "exactly the negative of what is right: a sign is lost", _changed(row, np.negative))
     hs = tuple(layer.h for layer in row.layers) or row.functions
     if row.promise == "softmax":
         yield from _softmax(row)
@@ -60,27 +60,19 @@ def forward_candidates(row: Operation) -> Iterator[Candidate]:
         yield from _rounded_slope(lambda slope: lambda _, x: (np.where(x < 0, slope, 1) * x,))
     yield from _heated(row, lambda f: lambda _, *args: (f(*args),), row.forward)
     yield from _others(row, lambda other: lambda _, *args: (other.forward(*args),))
-    for some in _some(_matrices(row)):
-        names = listed([row.arguments[i] for i in some])
-        yield Candidate("transposed", f"what comes out with the transpose of {names}",
-                        _forward_turned(row, some))  # fmt: skip
-
-
-def _forward_turned(row: Operation, some: Sequence[int]) -> Function:
-    return lambda _, *args: (row.forward(*(a.T if i in some else a for i, a in enumerate(args))),)
+    for some, says in _some(row):
+        yield Candidate("transposed", says, _fed(lambda _, *args: (row.forward(*args),), some, np.transpose))
 
 
 def _matrices(row: Operation) -> list[int]:
     return [i for i, core in enumerate(row.cores[:-1]) if len(core) == 2]
 
 
-def _some(matrices: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    for count in range(1, len(matrices) + 1):
-        yield from combinations(matrices, count)
-
-
-def _times(row: Operation, factor: float) -> Function:
-    return lambda delta, *args: tuple(factor * d for d in row.vjp(delta, *args))
+def _some(row: Operation) -> Iterator[tuple[tuple[int, ...], str]]:
+    """One or more of the matrices, with what is said where they are transposed."""
+    matrices = _matrices(row)
+    for some in (some for count in range(1, len(matrices) + 1) for some in combinations(matrices, count)):
+        yield some, "what comes out with the transpose of " + listed([row.arguments[i] for i in some])
 
 
 def _others(row: Operation, function: Callable[[Operation], Function]) -> Iterator[Candidate]:
@@ -113,11 +105,8 @@ def _functions(hs: Sequence[ScalarFunction], vjp: Callable[[list[ScalarFunction]
         yield Candidate("sign", f"computed with a wrong sign between the terms of {h}′{where}",
                         with_(lambda name: bent(name, OTHER_SIGN[name]) if name in OTHER_SIGN else None))  # fmt: skip
         yield Candidate("missing-h-prime", f"computed without the factor {h}′{where}", with_(no_slope))
-        yield Candidate(
-            "h-prime-at-output",
-            f"computed with {h}′{where} taken at the output {h}(z) instead of at z",
-            with_(at_output),
-        )
+        yield Candidate("h-prime-at-output", f"computed with {h}′{where} taken at the output {h}(z) instead of at z",
+                        with_(at_output))  # fmt: skip
         if h in OF_THE_OUTPUT:
             formula, slope = OF_THE_OUTPUT[h]
             says = f"computed with {formula} for {h}′{where}: its formula in terms of the output {h}(z), at z itself"
@@ -126,11 +115,9 @@ def _functions(hs: Sequence[ScalarFunction], vjp: Callable[[list[ScalarFunction]
             yield from _rounded_slope(lambda s: with_(lambda name: bent(name, lambda z: np.where(z < 0, s, 1))))
         for term, term_of in PRODUCT_RULE.items():
             if any(hs[k].factored for k in place):
-                yield Candidate(
-                    "missing-path",
-                    f"computed with only one term of the product rule for {h}(z) = z f(z){where}: {term}",
-                    with_(lambda name, f=term_of: bent(name, f(SCALAR_FUNCTIONS[name]))),
-                )
+                says = f"computed with only one term of the product rule for {h}(z) = z f(z){where}: {term}"
+                one_term = with_(lambda name, f=term_of: bent(name, f(SCALAR_FUNCTIONS[name])))
+                yield Candidate("missing-path", says, one_term)
         for other in (other for other in SCALAR_FUNCTIONS if other not in (h, "identity")):
             yield Candidate("another-function", f"computed with {other}′{where} in place of {h}′",
                             with_(lambda name, g=SCALAR_FUNCTIONS[other]: bent(name, g.dh)), clearly=False)  # fmt: skip
@@ -212,7 +199,7 @@ def _heated(row: Operation, called: Callable[[Function], Function], f: Function)
 
 def _loss(row: Operation, hs: Sequence[ScalarFunction], **changed: Any) -> Function:
     """The vjp of the cross-entropy, behind layers if there are any, with one part of the formula changed."""
-    f = network(hs, **changed) if row.layers else _cross_entropy(**changed)
+    f = network(hs, **changed) if row.layers else loss_vjp(**changed)
     names = [*(name for layer in row.layers for name in (layer.W, layer.b)), "x", "y"]
 
     def vjp(delta: Array, *args: Array) -> tuple[Array, ...]:
@@ -221,10 +208,6 @@ def _loss(row: Operation, hs: Sequence[ScalarFunction], **changed: Any) -> Funct
         return tuple(found[name] for name in row.arguments)
 
     return vjp
-
-
-def _cross_entropy(slope: Function) -> Function:
-    return lambda delta, x, y: (delta * slope(softmax(x), y), -delta * log_softmax(x))
 
 
 SLOPES: tuple[tuple[str, str, str, Function], ...] = (
@@ -247,27 +230,25 @@ def _slopes(vjp: Callable[[Function], Function]) -> Iterator[Candidate]:
 
 
 def _turned(row: Operation) -> Iterator[Candidate]:
-    matrices = _matrices(row)
-    for i in matrices:
+    for i in _matrices(row):
         name = row.arguments[i]
         yield Candidate("transposed", "the transpose of what is right",
-                        _changed(row, i, np.transpose))  # fmt: skip
+                        _changed(row, np.transpose, i))  # fmt: skip
         yield Candidate("transposed", f"the transpose of what is right, its numbers put into the shape of {name}",
-                        _changed(row, i, lambda d: d.T.reshape(d.shape)))  # fmt: skip
-    for some in _some(matrices):
-        says = "what comes out with the transpose of " + listed([row.arguments[i] for i in some])
-        yield Candidate("transposed", says, _fed(row, some, np.transpose))
+                        _changed(row, lambda d: d.T.reshape(d.shape), i))  # fmt: skip
+    for some, says in _some(row):
+        yield Candidate("transposed", says, _fed(row.vjp, some, np.transpose))
         reshaped = f"{says} made by reshape, which turns nothing"
-        yield Candidate("transposed", reshaped, _fed(row, some, lambda W: W.reshape(W.shape[::-1]).T))
+        yield Candidate("transposed", reshaped, _fed(row.vjp, some, lambda W: W.reshape(W.shape[::-1]).T))
         yield Candidate("transposed", f"{says} in the step back", _back_turned(row, some))
 
 
-def _changed(row: Operation, only: int, change: Callable[[Array], Array]) -> Function:
-    return lambda *args: tuple(change(d) if i == only else d for i, d in enumerate(row.vjp(*args)))
+def _changed(row: Operation, change: Callable[[Array], Array], only: int | None = None) -> Function:
+    return lambda *args: tuple(change(d) if only in (None, i) else d for i, d in enumerate(row.vjp(*args)))
 
 
-def _fed(row: Operation, some: Sequence[int], change: Callable[[Array], Array]) -> Function:
-    return lambda delta, *args: row.vjp(delta, *(change(a) if i in some else a for i, a in enumerate(args)))
+def _fed(f: Function, some: Sequence[int], change: Callable[[Array], Array]) -> Function:
+    return lambda delta, *args: f(delta, *(change(a) if i in some else a for i, a in enumerate(args)))
 
 
 def _back_turned(row: Operation, some: Sequence[int]) -> Function:

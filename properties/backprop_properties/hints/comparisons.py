@@ -5,7 +5,6 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ..cases.case import Array, Case
@@ -76,15 +75,15 @@ def _permuted(p: Probe, source: dict[int, int], case: Case) -> list[Array]:
 
 def clipped(p: Probe, failing: Case) -> Found | None:
     """Wrong entries are ±c, and the right ones beyond ±c."""
-    cases = [failing, *(p.ordinary()[k] for k in (0, 1, 2))]
-    factors = [float(ml_dtypes.finfo(p.dtype).max) ** power for power in (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)]
+    cases = [failing, *p.ordinary()[:3]]
+    factors = [p.largest**power for power in (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)]
     seen = [one for case in cases for by in factors if (one := p.see(_larger(p, case, by)))]
     bad = [one for one in seen if one.wrong]
     for i in sorted(wrong_in(bad)):
         results = [r for one in bad if i in one.wrong and (r := one.got[i]) is not None and r.size]
         tops = {float(f"{np.abs(r).max():.6g}") for r in results}
         (c, *others) = tops or {np.inf}
-        if len(results) < 2 or others or not 0 < c < float(ml_dtypes.finfo(p.dtype).max) / 8:
+        if len(results) < 2 or others or not 0 < c < p.largest / 8:
             continue
         if all(_held(one, j, c) for one in seen for j in wrong_in(bad)):
             return "clipped", f"{p.are(wrong_in(bad))} cut off at ±{c:g}: right below it, and {c:g} beyond"
@@ -92,9 +91,7 @@ def clipped(p: Probe, failing: Case) -> Found | None:
 
 
 def _larger(p: Probe, case: Case, by: float) -> Case:
-    if p.kind == "vjp":
-        return p.at(case, delta=case.delta * case.dtype.type(by))
-    return p.at(case, **{n: a * a.dtype.type(by) for n, a in zip(p.row.arguments, case.args, strict=True)})
+    return p.at(case, delta=case.delta * case.dtype.type(by)) if p.kind == "vjp" else p.scaled(case, by)
 
 
 def _held(one: Seen, i: int, c: float) -> bool:
@@ -142,7 +139,9 @@ def epsilon(p: Probe, failing: Case) -> Found | None:
     for eps, (words, guard) in product(EPSILONS, GUARDS):
 
         def guarded(case: Case, guard: Any = guard, eps: float = eps) -> list[Array]:
-            g = partial(_guarded, guard, eps)
+            def g(a: Array) -> Array:
+                return np.asarray(guard(a, eps))
+
             if p.kind == "forward":
                 return p.by(lambda _, *args: (value(g)(*args),), case)
             return [*p.truth(case)[:-1], *p.by(lambda delta, *args: (slope(g)(delta, *args),), case)]
@@ -150,7 +149,3 @@ def epsilon(p: Probe, failing: Case) -> Found | None:
         if p.explained(guarded, bad) and all(not p.apart(one.case, one.got, guarded(one.case)) for one in seen):
             return "clipped", f"{p.are([last])} computed as if {words.format(eps, eps)} {what}"
     return None
-
-
-def _guarded(guard: Callable[[Array, float], Array], eps: float, a: Array) -> Array:
-    return guard(a, eps)

@@ -16,9 +16,7 @@ from .state import Found
 
 def cotangent_last(p: Probe) -> Found | None:
     """Right if it is called with the cotangent after the arguments."""
-    if p.kind != "vjp" or p.ones:
-        return None
-    if all((one := p.see(case)) and one.wrong and _unmoved(p, one) for case in p.ordinary()):
+    if "delta" not in p.varied or all((one := p.see(case)) and one.wrong and _unmoved(p, one) for case in p.ordinary()):
         return None
     vjp: Any = p.implementation.vjp
     turned = replace(p.row, vjp=lambda delta, *args: vjp(*args, delta))
@@ -31,9 +29,7 @@ def cotangent_last(p: Probe) -> Found | None:
 
 def cotangent_takes_no_part(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """The wrong results are the same for every cotangent."""
-    if p.kind != "vjp" or p.ones:
-        return None
-    if not all(_unmoved(p, one) for one in seen):
+    if "delta" not in p.varied or not all(_unmoved(p, one) for one in seen):
         return None
     return "cotangent-ignored", f"{p.are(wrong_in(seen))} the same for delta and -2 delta: the cotangent takes no part"
 
@@ -59,8 +55,8 @@ def factor(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
         if p.explained(scaled, seen):
             n = "·".join(letters)
-            by = f"1/({n})" if len(letters) > 1 else f"1/{n}"
-            by, why = (by, "a mean is taken for a sum") if power < 0 else (n, "a sum is taken for a mean")
+            inverse = f"1/({n})" if len(letters) > 1 else f"1/{n}"
+            by, why = (inverse, "a mean is taken for a sum") if power < 0 else (n, "a sum is taken for a mean")
             return "factor-n", f"{p.are(wrong_in(seen))} {by} times what is right, at every size: {why}"
     return None
 
@@ -128,15 +124,9 @@ def shorter_format(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
 def one_argument_rounded(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """The wrong results depend on the digits that one argument has in a shorter format, not on the others."""
-    arguments = (*p.row.arguments, *["delta"] * (p.kind == "vjp" and not p.ones))
-    for (name, dtype), argument in product(shorter_than(p.eps), arguments):
-
-        def at(case: Case, change: Callable[[Array], Array], argument: str = argument) -> Case:
-            a = dict(zip((*p.row.arguments, "delta"), (*case.args, case.delta), strict=True))[argument]
-            return p.at(case, **{argument: change(a)})
-
-        short = partial(at, change=partial(rounded, dtype=dtype))
-        halved = partial(at, change=lambda a: a / a.dtype.type(2))
+    for (name, dtype), argument in product(shorter_than(p.eps), p.varied):
+        short = partial(p.changed, name=argument, change=partial(rounded, dtype=dtype))
+        halved = partial(p.changed, name=argument, change=lambda a: a / a.dtype.type(2))
         eps = float(ml_dtypes.finfo(dtype).eps)
         blind = all(_blind(p, one, short(one.case), halved(one.case), eps) for one in seen)
         if blind or p.explained(lambda case, short=short: p.truth(short(case)), seen, clearly=False):
@@ -198,19 +188,16 @@ def _alone(p: Probe, i: int, index: Sequence[int], by: int) -> bool:
 def _entry_left_out(p: Probe, cases: Sequence[Case]) -> Found | None:
     """A scalar result is right if the first or last entry of an argument is 0: that entry is left out."""
     for name, (k, word) in product(p.row.arguments, ((0, "first"), (-1, "last"))):
-        j = p.row.arguments.index(name)
-        if cases[0].args[j].ndim == 1 and all(p.right(_without(p, case, j, k)) for case in cases):
-            return (
-                "single-element",
-                f"right where the {word} entry of {name} is 0, wrong where not: it is left out",
-            )
+        without = partial(p.changed, name=name, change=partial(_without, k))
+        if p.array(cases[0], name).ndim == 1 and all(p.right(without(case)) for case in cases):
+            return "single-element", f"right where the {word} entry of {name} is 0, wrong where not: it is left out"
     return None
 
 
-def _without(p: Probe, case: Case, j: int, k: int) -> Case:
-    a = case.args[j].copy()
+def _without(k: int, a: Array) -> Array:
+    a = a.copy()
     a[k] = 0
-    return p.at(case, **{p.row.arguments[j]: a})
+    return a
 
 
 def only_one(p: Probe) -> Found | None:

@@ -55,6 +55,8 @@ class Probe:
         self.kind, self.dtype, self.until, self.ones = kind, dtype, until, ones
         self.letters = self.row.letters
         self.names = ["u"] if kind == "forward" else [PREFIX[kind] + name for name in self.row.arguments]
+        self.varied = (*self.row.arguments, *["delta"] * (kind == "vjp" and not ones))
+        self.largest = float(ml_dtypes.finfo(dtype).max)
         self.eps = float(ml_dtypes.finfo(dtype).eps)
 
     # ── Cases ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,6 +81,17 @@ class Probe:
         args = tuple(changed.get(name, a) for name, a in zip(self.row.arguments, case.args, strict=True))
         delta = np.ones_like(case.delta) if self.ones else changed.get("delta", case.delta)
         return into_the_domain(self.domain, replace(case, args=args, delta=delta))
+
+    def array(self, case: Case, name: str) -> Array:
+        """An argument of a case, or `delta`, by its name."""
+        return case.delta if name == "delta" else case.args[self.row.arguments.index(name)]
+
+    def changed(self, case: Case, name: str, change: Callable[[Array], Array]) -> Case:
+        return self.at(case, **{name: change(self.array(case, name))})
+
+    def scaled(self, case: Case, by: float) -> Case:
+        """A case with all its arguments multiplied."""
+        return self.at(case, **{n: a * a.dtype.type(by) for n, a in zip(self.row.arguments, case.args, strict=True)})
 
     # ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -184,7 +197,7 @@ class Probe:
 
     def broken(self, case: Case) -> set[int]:
         """The results that are infinite or not a number where the right ones are well within the dtype's range."""
-        got, largest = self.ask(case), float(ml_dtypes.finfo(self.dtype).max) / 4
+        got, largest = self.ask(case), self.largest / 4
         found = set()
         for i, (r, t) in enumerate(zip(got or [], self.truth(case), strict=bool(got))):
             if r is not None and r.shape == t.shape and np.any(~np.isfinite(r) & (np.abs(t) < largest)):

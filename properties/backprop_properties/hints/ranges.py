@@ -6,7 +6,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
-from ..cases.case import Array, Case
+from ..cases.case import Case
 from .probe import Probe
 from .state import Found
 
@@ -18,10 +18,7 @@ FEW = 64  # entries that are looked at one by one
 
 def wrong_at_one(p: Probe, failing: Case, breaks: Callable[[Case], bool]) -> Found | None:
     """Wrong at size 1 and right at every other, at numbers of ordinary size and at larger ones."""
-    larger = [
-        p.at(case, **{name: 16 * a for name, a in zip(p.row.arguments, case.args, strict=True)})
-        for case in p.ordinary()
-    ]
+    larger = [p.scaled(case, 16) for case in p.ordinary()]
     for letter in p.letters:
         if p.sizes(failing)[letter] != 1:
             continue
@@ -75,11 +72,8 @@ def tile(p: Probe, failing: Case) -> Found | None:
             while bad - right > 1:
                 middle = (bad + right) // 2
                 right, bad = (middle, bad) if _right_at(p, letter, middle) else (right, middle)
-            if (
-                here > right
-                and all(_right_at(p, letter, right, k) for k in range(8))
-                and _only_past(p, letter, right, bad)
-            ):
+            sure = here > right and all(_right_at(p, letter, right, k) for k in range(8))
+            if sure and _only_past(p, letter, right, bad):
                 says = f"right up to {letter} = {right} and wrong at every larger size"
                 return "tile-tail", f"{says}: what is past the first tile of {right} is lost"
     return None
@@ -118,9 +112,7 @@ def _only_past(p: Probe, letter: str, right: int, bad: int) -> bool:
 
 def overflow(p: Probe, failing: Case) -> Found | None:
     """Right as long as a number is below some size, infinite or not a number above it."""
-    far = p.ordinary()[0]
-    far = p.at(far, **{name: a * a.dtype.type(1e4) for name, a in zip(p.row.arguments, far.args, strict=True)})
-    for broken in (far, p.at(failing, delta=np.ones_like(failing.delta)), failing):
+    for broken in (p.scaled(p.ordinary()[0], 1e4), p.at(failing, delta=np.ones_like(failing.delta)), failing):
         if p.broken(broken):
             found = _bisected(p, *_few_large(p, broken))
             if found:
@@ -137,7 +129,7 @@ def _few_large(p: Probe, far: Case) -> tuple[Case, Case]:
             far = candidate
             continue
         for k in range(usual.size if usual.size <= FEW else 0):
-            changed = far.args[p.row.arguments.index(name)].copy()
+            changed = p.array(far, name).copy()
             changed.flat[k] = usual.flat[k]
             candidate = p.at(far, **{name: changed})
             far = candidate if p.broken(candidate) else far
@@ -182,25 +174,21 @@ def kink(p: Probe, breaks: Callable[[Case], bool]) -> Found | None:
     if not p.row.kinked:
         return None
     tiny = float(ml_dtypes.finfo(p.dtype).smallest_normal) * 4
-    at: list[Case] = []
-    near: list[Case] = []
-    for case in p.ordinary():
-        for bias, cases in ((0.0, at), (tiny, near), (-tiny, near)):
-            cases.append(p.at(case, **_bent(p, case, bias)))
-    if all(breaks(case) for case in at) and not any(breaks(case) for case in near):
+    at, *near = ([_bent(p, case, bias) for case in p.ordinary()] for bias in (0.0, tiny, -tiny))
+    if all(map(breaks, at)) and not any(breaks(case) for cases in near for case in cases):
         h = next(h.name for h in p.row.functions if h.kinked)
         return "kink", f"wrong where the argument of {h} is exactly 0, right at ±{tiny:.2g}: the slope at the kink"
     return None
 
 
-def _bent(p: Probe, case: Case, bias: float) -> dict[str, Array]:
-    """Arguments with which the first entry that goes into the first function with a kink is `bias`."""
+def _bent(p: Probe, case: Case, bias: float) -> Case:
+    """A case whose first entry that goes into the first function with a kink is `bias`."""
     rectified = next((layer for layer in p.row.layers if layer.h.kinked), None)
     first = {rectified.W: 0.0, rectified.b: bias} if rectified else {p.row.arguments[0]: bias}
-    changed = {name: a.copy() for name, a in zip(p.row.arguments, case.args, strict=True) if name in first}
+    changed = {name: p.array(case, name).copy() for name in p.row.arguments if name in first}
     for name, a in changed.items():
         a[0] = first[name]
-    return changed
+    return p.at(case, **changed)
 
 
 def batch_mean(p: Probe) -> Found | None:

@@ -88,8 +88,7 @@ def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> 
     if got is None:
         return None
     wrong = p.apart(now, got, p.truth(now))
-    names = [*p.row.arguments, *["delta"] * (p.kind == "vjp")]
-    for some in _some_of(names, p.row.parameters) if wrong else ():
+    for some in _some_of(p.varied, p.row.parameters) if wrong else ():
         truth = p.truth(_taken(p, now, other, some))
         size = max(p.size(other, t) for t in truth)
         if all(_same(p, now, got[i], truth[i], size) for i in wrong):
@@ -112,9 +111,8 @@ def _some_of(names: Sequence[str], parameters: tuple[str, ...]) -> Iterator[tupl
 
 
 def _taken(p: Probe, now: Case, other: Case, some: Sequence[str]) -> Case:
-    pairs = zip(p.row.arguments, now.args, other.args, strict=True)
-    args = tuple(b if name in some else a for name, a, b in pairs)
-    return replace(now, args=args, delta=other.delta if "delta" in some else now.delta)
+    *args, delta = (p.array(other if name in some else now, name) for name in (*p.row.arguments, "delta"))
+    return replace(now, args=tuple(args), delta=delta)
 
 
 def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
@@ -141,17 +139,16 @@ def _takes_for_the_same(p: Probe, a: Case, _: Case) -> Found | None:
     """A second call with one entry, or the last digits, changed: does it return the first call's result?"""
     for n, (words, change) in product((None, LONG), CHANGES.items()):
         case = a if n is None else p.case({p.letters[0]: n}, 1)
-        for name in (*p.row.arguments, *["delta"] * (p.kind == "vjp")):
-            old = {**dict(zip(p.row.arguments, case.args, strict=True)), "delta": case.delta}[name]
+        for name in p.varied:
+            old = p.array(case, name)
             other = p.at(case, **{name: change(old)})
             p.ask(case)
             got, before, now = p.ask(other), p.truth(case), p.truth(other)
             wrong = p.apart(other, got, now) if got is not None else {}
             if got and wrong and all(_same(p, other, got[i], before[i], p.size(case, before[i])) for i in wrong):
                 return "stale", (
-                    f"{p.are(wrong)} the answer of the call before, though {name}, of size {old.size:,}, differs "
-                    f"{words}: "
-                    "a result is kept under a key that is the same for both"
+                    f"{p.are(wrong)} the answer of the call before, though {name}, of size {old.size:,}, "
+                    f"differs {words}: a result is kept under a key that is the same for both"
                 )
     return None
 
@@ -180,11 +177,8 @@ def _overwrites(p: Probe, a: Case, b: Case) -> Found | None:
         p.raw(b.delta.copy(), [x.copy() for x in b.args])
     except Raised:
         return None
-    changed = [
-        i
-        for i, (r, old) in enumerate(zip(first, kept, strict=True))
-        if r is not None and not np.array_equal(r, np.asarray(old), equal_nan=True)
-    ]
+    pairs = enumerate(zip(first, kept, strict=True))
+    changed = [i for i, (r, old) in pairs if r is not None and not np.array_equal(r, np.asarray(old), equal_nan=True)]
     if changed:
-        return "stale", (f"{p.are(changed)} overwritten by the next call: every call returns the same memory")
+        return "stale", f"{p.are(changed)} overwritten by the next call: every call returns the same memory"
     return None

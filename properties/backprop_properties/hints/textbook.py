@@ -94,9 +94,11 @@ def cross_entropy(log: Function = log_softmax, y_of: Function = lambda y: y) -> 
     return lambda x, y: -(y_of(y) * log(x)).sum(-1)
 
 
-def loss_vjp(dx: Function = loss_slope, dy: Function = lambda x: -log_softmax(x), s_of: Function = softmax) -> Function:
+def loss_vjp(
+    slope: Function = loss_slope, dy: Function = lambda x: -log_softmax(x), s_of: Function = softmax
+) -> Function:
     """The vjp of the cross-entropy, with a place for a wrong `∂L/∂x`, a wrong `∂L/∂y` and a wrong softmax."""
-    return lambda delta, x, y: (delta[..., None] * dx(s_of(x), y), delta[..., None] * dy(x))
+    return lambda delta, x, y: (delta[..., None] * slope(s_of(x), y), delta[..., None] * dy(x))
 
 
 def network(
