@@ -145,15 +145,10 @@ def by_pointer(f: Function) -> Function:
     return fed(f, lambda *args: [as_in_memory(a) for a in args])
 
 
-def column_major(a: Array) -> Array:
-    """A matrix read in the order of its memory."""
-    return a.ravel(order="K").reshape(a.shape)
-
-
 # ── State ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _key(args: Sequence[Array]) -> tuple[Any, ...]:
+def shapes_of(args: Sequence[Array]) -> tuple[Any, ...]:
     return tuple((a.shape, a.dtype) for a in args)
 
 
@@ -162,7 +157,7 @@ def remembered(f: Function) -> Function:
     known: dict[Any, Any] = {}
 
     def wrong(*args: Array) -> Any:
-        result = known.setdefault(_key(args), f(*args))
+        result = known.setdefault(shapes_of(args), f(*args))
         return changed(lambda: result, np.array)()
 
     return wrong
@@ -173,7 +168,7 @@ def captured(f: Function, positions: Sequence[int]) -> Function:
     known: dict[Any, list[Array]] = {}
 
     def wrong(*args: Array) -> Any:
-        first = known.setdefault(_key(args), [a.copy() for a in args])
+        first = known.setdefault(shapes_of(args), [a.copy() for a in args])
         return f(*(first[i] if i in positions else a for i, a in enumerate(args)))
 
     return wrong
@@ -214,7 +209,7 @@ def into_one_buffer(f: Function) -> Function:
 
     def wrong(*args: Array) -> Any:
         results: tuple[Array, ...] = f(*args)
-        kept = buffers.setdefault(_key(args), results)
+        kept = buffers.setdefault(shapes_of(args), results)
         for buffer, result in zip(kept, results, strict=True):
             buffer[...] = result
         return kept
@@ -227,8 +222,8 @@ def accumulated(f: Function, only: int) -> Function:
     buffers: dict[Any, Array] = {}
 
     def wrong(*args: Array) -> Any:
-        results = list(f(*args))
-        buffers[_key(args)] = results[only] = results[only] + buffers.get(_key(args), results[only].dtype.type(0))
+        results, key = list(f(*args)), shapes_of(args)
+        buffers[key] = results[only] = results[only] + buffers.get(key, results[only].dtype.type(0))
         results[only] = results[only].copy()
         return tuple(results)
 
@@ -245,23 +240,5 @@ def batch_mean(f: Function, parameters: Sequence[int], output_axes: int) -> Func
         examples = max(int(np.prod(delta.shape[: delta.ndim - output_axes])), 1)
         results = f(delta, *args)
         return tuple(r / r.dtype.type(examples) if i in parameters else r for i, r in enumerate(results))
-
-    return wrong
-
-
-def by_example(
-    f: Function, is_data: Sequence[bool], output_axes: int, join: Callable[[list[Array]], Array]
-) -> Function:
-    """A loop over the examples, with another way to join the gradients of a parameter than their sum."""
-
-    def wrong(delta: Array, *args: Array) -> Any:
-        lead = delta.shape[: delta.ndim - output_axes]
-        if not lead or 0 in lead:
-            return f(delta, *args)
-        each = [f(delta[k], *(a[k] if d else a for a, d in zip(args, is_data, strict=True))) for k in np.ndindex(lead)]
-        return tuple(
-            np.array(parts).reshape(lead + parts[0].shape) if d else join(parts)
-            for parts, d in zip(map(list, zip(*each, strict=True)), is_data, strict=True)
-        )
 
     return wrong

@@ -58,14 +58,14 @@ MATVEC = [
           forward=lambda W, x: x[..., :64] @ W[:, :64].T),
     fault("matvec-element", "single element", VJP, "single-element", vjp=m.element(vjp("matvec"), (-1, 0), 0, only=0)),
     fault("matvec-column-major", "memory layout", "takes_any_memory_layout", "layout",
-          forward=lambda W, x: x @ m.column_major(W).T),
+          forward=lambda W, x: x @ W.ravel(order="K").reshape(W.shape).T),
     fault("matvec-captured", "captured weights", VJP, "stale", vjp=m.captured(vjp("matvec"), [1])),
     fault("matvec-float32", "precision", VJP, "lower-precision", dtypes=F64,
           vjp=m.computed_in(vjp("matvec"), np.float32)),
     fault("matvec-batch-mean", "batch", "batch_equals_the_loop", "batch-mean", asks="batch",
           vjp=m.batch_mean(vjp("matvec"), [0], 1)),
     fault("matvec-last-example", "batch", "batch_equals_the_loop", asks="batch",
-          vjp=m.by_example(vjp("matvec"), (False, True), 1, lambda parts: parts[-1])),
+          vjp=lambda d, W, x: (outer(rows(d)[-1:], rows(x)[-1:]), d @ W)),
     fault("matvec-matrix-times-vector", "batch", "batch_equals_the_loop", asks="batch", forward=lambda W, x: W @ x),
 ]  # fmt: skip
 

@@ -44,7 +44,7 @@ def _by_jacobian(name: str) -> Function:
 
 
 def _one_after_the_other(x: Array) -> Any:
-    """A running sum: the last of the partial sums."""
+    """The last of the partial sums."""
     return np.cumsum(x, -1)[..., -1] if x.shape[-1] else x.sum(-1)
 
 
@@ -273,12 +273,6 @@ def _through_the_softmax(delta: Array, x: Array, y: Array) -> tuple[Array, Array
     return (-delta * y / s) @ (np.diag(s) - np.outer(s, s)), -delta * t.log_softmax(x)
 
 
-def _read_only(r: Array) -> Array:
-    r = np.array(r)
-    r.flags.writeable = False
-    return r
-
-
 def _matvec_loops(delta: list[float], W: list[list[float]], x: list[float]) -> tuple[Any, Any]:
     dW = [[d * v for v in x] for d in delta]
     return dW, [sum(d * row[j] for d, row in zip(delta, W, strict=True)) for j in range(len(x))]
@@ -332,7 +326,7 @@ MORE = [
               vjp=_loops(_matvec_loops), unpromised=SINGLE),
     Neighbour("matvec", "matvec-columns", "column by column", _columns, unpromised=SINGLE),
     Neighbour("affine", "affine-read-only", "results that may not be written to",
-              vjp=changed(vjp("affine"), _read_only)),
+              vjp=changed(vjp("affine"), lambda r: np.broadcast_to(r, r.shape))),
     Neighbour("activation[tanh]", "activation-tanh-by-jacobians", "dense Jacobians one by one", vjp=_by_parts,
               unpromised=SINGLE),
     Neighbour("tanh", "tanh-by-sigmoid", "2 s (1 − s) · 2 of 2x",
