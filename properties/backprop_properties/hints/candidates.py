@@ -16,7 +16,7 @@ from backprop_reference.lecture.matrices import activation_vjp
 
 from ..cases.case import Array
 from .probe import listed
-from .textbook import Function, at_output, bent, loss_vjp, network, no_slope, sigmoid, softmax
+from .textbook import Function, at_output, bent, loss_vjp, network, no_slope, sigmoid, softmax, softmax_vjp
 
 
 class Candidate(NamedTuple):
@@ -38,7 +38,7 @@ def candidates(row: Operation) -> Iterator[Candidate]:
     yield Candidate("sign", "exactly the negative of what is right: a sign is lost", _changed(row, np.negative))
     hs = tuple(layer.h for layer in row.layers) or row.functions
     if row.promise == "softmax":
-        yield from _softmax(row)
+        yield from SOFTMAX
     elif "target" in row.domain.values():
         yield from _slopes(lambda slope: _loss(row, hs, slope=slope))
         if row.functions:
@@ -152,23 +152,20 @@ PRODUCT_RULE: dict[str, Callable[[ScalarFunction], Callable[[Array], Array]]] = 
 # ── Softmax, cross-entropy ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _softmax(row: Operation) -> Iterator[Candidate]:
-    def pulled(f: Callable[[Array, Array], Array]) -> Function:
-        return lambda delta, x: (f(softmax(x), delta),)
-
-    yield Candidate("missing-path", "computed with the diagonal of the Jacobian only: u_j depends on x_i, too",
-                    pulled(lambda s, delta: s * (1 - s) * delta))  # fmt: skip
-    yield Candidate("missing-path", "s ⊙ δ: the path through the sum in the denominator is missing",
-                    pulled(lambda s, delta: s * delta))  # fmt: skip
-    yield Candidate("missing-path", "−s (sᵀδ): the path through the numerator is missing",
-                    pulled(lambda s, delta: -s * (s @ delta)))  # fmt: skip
-    yield Candidate("sign", "s ⊙ (δ + sᵀδ), with a plus sign where s ⊙ (δ − sᵀδ) has a minus",
-                    pulled(lambda s, delta: s * (delta + s @ delta)))  # fmt: skip
-    yield Candidate("h-prime-at-output", "computed with the derivative taken at the output s(x) instead of at x",
-                    lambda delta, x: row.vjp(delta, softmax(x)))  # fmt: skip
-    yield Candidate("input-for-output", "x ⊙ (δ − xᵀδ), the formula in terms of the output s(x), at x itself",
-                    lambda delta, x: (x * (delta - x @ delta),))  # fmt: skip
-
+SOFTMAX = (
+    Candidate("missing-path", "computed with the diagonal of the Jacobian only: u_j depends on x_i, too",
+              softmax_vjp(inner=lambda s, delta: s * delta)),
+    Candidate("missing-path", "s ⊙ δ: the path through the sum in the denominator is missing",
+              softmax_vjp(inner=lambda s, delta: 0)),
+    Candidate("missing-path", "−s (sᵀδ): the path through the numerator is missing",
+              lambda delta, x: (-softmax(x) * (softmax(x) @ delta),)),
+    Candidate("sign", "s ⊙ (δ + sᵀδ), with a plus sign where s ⊙ (δ − sᵀδ) has a minus",
+              softmax_vjp(inner=lambda s, delta: -(s @ delta))),
+    Candidate("h-prime-at-output", "computed with the derivative taken at the output s(x) instead of at x",
+              softmax_vjp(lambda x: softmax(softmax(x)))),
+    Candidate("input-for-output", "x ⊙ (δ − xᵀδ), the formula in terms of the output s(x), at x itself",
+              softmax_vjp(lambda x: x)),
+)  # fmt: skip
 
 TEMPERATURES: dict[str, Callable[..., float]] = {
     **{f"{t:g}": (lambda _, t=t: t) for t in (0.1, 0.2, 0.25, 0.5, 0.7, 0.8, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0)},
