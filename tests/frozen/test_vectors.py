@@ -360,7 +360,7 @@ WRONG = [  # what is wrong, the kind, the operation, and the functions
 def test_what_only_the_special_cases_see(what, kind, operation, functions):
     failure = first_fitting(operation, Implementation(**functions), kind)
     assert failure, what
-    assert {"NotANumber", "Infinite", "Batch", "Empty"} & set(failure.notes)
+    assert {"NotANumber", "Infinite", "Batch", "Empty"} & set(failure.case.flags)
 
 
 # ── Floats ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,8 @@
 """What changed between two sets, entry by entry, in units in the last place."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from backprop_reference import OPERATIONS
 
 from .files import MANIFEST, SCHEMA, VectorError, file_name, read_bytes, read_manifest, read_operation
 from .floats import Array, ordinal
-from .vectors import Expected, Vector, vectors_of
+from .vectors import Expected, Vector, vectors_in
 
 Key = tuple[object, ...]
 
@@ -26,17 +27,14 @@ def differences(old: Path, new: Path) -> Iterator[str]:
         before, after = (manifest[field] for manifest in manifests)
         if before != after:
             yield f"{field}: {before} → {after}"
-    names = dict.fromkeys([*manifests[0]["files"], *manifests[1]["files"]])
-    for name in names:
-        there = [name in manifest["files"] for manifest in manifests]
-        if not all(there):
-            yield f"{name}: {'removed' if there[0] else 'added'}"
+    for name, word in _gone_or_new(*(manifest["files"] for manifest in manifests)):
+        yield f"{name}: {word}"
     for name in (SCHEMA, MANIFEST):
         if read_bytes(old / name) != read_bytes(new / name):
             yield f"{name}: other bytes"
     for operation in OPERATIONS:
         name = file_name(operation)
-        if name in manifests[0]["files"] and name in manifests[1]["files"]:
+        if all(name in manifest["files"] for manifest in manifests):
             documents = [read_operation(d, m, operation) for d, m in zip((old, new), manifests, strict=True)]
             if read_bytes(old / name) != read_bytes(new / name):
                 yield from _of_documents(operation, *documents)
@@ -46,20 +44,19 @@ def _of_documents(operation: str, old: Mapping[str, object], new: Mapping[str, o
     for field in ("signature", "arguments", "parameters", "notes", "source"):
         if old[field] != new[field]:
             yield f"{operation}: other {field}"
-    before, after = ({_key(v): v for v in _vectors(operation, d)} for d in (old, new))
-    for key in dict.fromkeys([*before, *after]):
-        if key not in before or key not in after:
-            case, word = (before[key], "removed") if key in before else (after[key], "added")
-            yield f"{operation} tcId {case.tcId}: {word} ({case.dtype}, {case.comment})"
+    before, after = ({_key(v): v for v in vectors_in(d, operation)} for d in (old, new))
+    for key, word in _gone_or_new(before, after):
+        case = before.get(key) or after[key]
+        yield f"{case}: {word} ({case.dtype}, {case.comment})"
     for key in (key for key in before if key in after):
         yield from _of_cases(before[key], after[key])
 
 
-def _vectors(operation: str, document: Mapping[str, object]) -> list[Vector]:
-    try:
-        return list(vectors_of(document))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise VectorError(f"{file_name(operation)}: {type(error).__name__}: {error}") from None
+def _gone_or_new(old: Collection[Any], new: Collection[Any]) -> Iterator[tuple[Any, str]]:
+    """What is not in both, and what became of it."""
+    for key in dict.fromkeys([*old, *new]):
+        if key not in old or key not in new:
+            yield key, "removed" if key in old else "added"
 
 
 def _key(case: Vector) -> Key:

@@ -78,18 +78,13 @@ def tiny(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
     return numbers
 
 
-def large(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    """Up to about the square root of the largest number."""
-    return sized(40, 62)(draw, n, dtype) if dtype == np.float32 else sized(400, 509)(draw, n, dtype)
+def by_dtype(float32: Maker, float64: Maker) -> Maker:
+    return lambda draw, n, dtype: (float32 if dtype == np.float32 else float64)(draw, n, dtype)
 
 
-def fairly_large(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    """Up to about the eighth root: products of several are still numbers."""
-    return sized(8, 14)(draw, n, dtype) if dtype == np.float32 else sized(60, 124)(draw, n, dtype)
-
-
-def mixed(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    return sized(-14, 14)(draw, n, dtype) if dtype == np.float32 else sized(-30, 30)(draw, n, dtype)
+large = by_dtype(sized(40, 62), sized(400, 509))  # up to about the square root of the largest number
+fairly_large = by_dtype(sized(8, 14), sized(60, 124))  # up to about the eighth root: a product of several is a number
+mixed = by_dtype(sized(-14, 14), sized(-30, 30))
 
 
 def unit(k: int) -> Maker:
@@ -108,8 +103,7 @@ def constant(number: float) -> Maker:
     return lambda draw, n, dtype: [float(dtype.type(number))] * n
 
 
-def zeros(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    return [0.0] * n
+zeros = constant(0.0)
 
 
 def ahead(by: float) -> Maker:
@@ -130,23 +124,16 @@ def masked(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
     return [x if i == kept or draw.getrandbits(1) else -math.inf for i, x in enumerate(numbers)]
 
 
-def masked_last(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    """Ordinary logits, the last one masked."""
-    return [*ordinary(draw, n - 1, dtype), -math.inf]
+def ending(maker: Maker, last: float) -> Maker:
+    """Another maker's numbers, and a chosen one at the end."""
+    return lambda draw, n, dtype: [*maker(draw, n - 1, dtype), last]
 
 
-def all_but_last(maker: Maker) -> Maker:
-    """Another maker's numbers, and 0 at the end."""
-    return lambda draw, n, dtype: [*maker(draw, n - 1, dtype), 0.0]
-
-
-def first_hot(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    return [1.0] + [0.0] * (n - 1)
+masked_last = ending(ordinary, -math.inf)
 
 
 def one_hot(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    k = draw.randrange(n)
-    return [float(i == k) for i in range(n)]
+    return unit(draw.randrange(n))(draw, n, dtype)
 
 
 def distribution(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:

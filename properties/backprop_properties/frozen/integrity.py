@@ -10,15 +10,7 @@ from jsonschema import Draft202012Validator
 
 from backprop_reference import OPERATIONS, Operation
 
-from .files import (
-    Document,
-    VectorError,
-    file_name,
-    names_of,
-    read_manifest,
-    read_operation,
-    schema_of,
-)
+from .files import Document, VectorError, file_name, names_of, read_manifest, read_operation, schema_of
 from .floats import to_hex
 from .vectors import Vector, vectors_of
 

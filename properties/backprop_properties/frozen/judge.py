@@ -1,6 +1,6 @@
 """An implementation against frozen cases: the reference's, or one found by name in somebody's file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,12 @@ from .vectors import Expected, Vector
 class Mismatch:
     """A case that an implementation gets wrong, or on which it crashes."""
 
-    operation: str
-    tcId: int  # noqa: N815  the name in the file
-    comment: str
-    dtype: str
+    case: Vector
     message: str
-    notes: Mapping[str, str]
 
     def __str__(self) -> str:
-        notes = "".join(f"\n    {flag}: {note}" for flag, note in self.notes.items())
-        return f"{self.operation} tcId {self.tcId} ({self.dtype}, {self.comment}): {self.message}{notes}"
+        notes = "".join(f"\n    {flag}: {note}" for flag, note in self.case.notes.items())
+        return f"{self.case} ({self.case.dtype}, {self.case.comment}): {self.message}{notes}"
 
 
 def judged(
@@ -49,7 +45,7 @@ def judged(
                     count += 1
                     _compare(what, expected, got, case.dtype)
         except (Unusable, OutOfTime) as wrong:
-            failures.append(Mismatch(case.operation, case.tcId, case.comment, case.dtype.name, str(wrong), case.notes))
+            failures.append(Mismatch(case, str(wrong)))
             if isinstance(wrong, OutOfTime):
                 break
     return count, failures

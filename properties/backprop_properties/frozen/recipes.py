@@ -51,12 +51,9 @@ _ELEMENTARY = (
 _BESIDE = Recipe("all entries within three units of one number", ("NearTies",), draws.beside, draws.small)
 _SUMS = (Recipe("large numbers", ("Large",), draws.fairly_large, draws.small, times=2), _BESIDE)
 
-_LOGITS = {"x": draws.ordinary}
 _SOFTMAX = (
-    *(
-        Recipe(f"one logit ahead by {by}", ("Confident",), by_name={"x": draws.ahead(by)}, delta=draws.ordinary)
-        for by in (8, 30, 40, 90, 200, 400, 700, 720, 740, 800)
-    ),
+    *(Recipe(f"one logit ahead by {by}", ("Confident",), by_name={"x": draws.ahead(by)})
+      for by in (8, 30, 40, 90, 200, 400, 700, 720, 740, 800)),
     Recipe("equal logits", ("Ties",), draws.equal, draws.small, times=2),
     Recipe("equal logits at 0: each probability is 1/n", ("HandChecked", "Ties"), draws.zeros, draws.integers, times=3),
     Recipe("masked logits", ("Mask",), draws.masked, draws.ordinary, times=3),
@@ -65,7 +62,7 @@ _SOFTMAX = (
     Recipe("huge logits", ("Large",), draws.large, draws.small, times=2),
     Recipe("a subnormal cotangent", ("Subnormal",), draws.ordinary, draws.tiny),
     Recipe("a large cotangent", ("Large",), draws.ordinary, draws.large),
-)
+)  # fmt: skip
 _TARGETS: tuple[tuple[str, str, Maker], ...] = (
     ("OneHot", "a one-hot target", draws.one_hot),
     ("Distribution", "a target that is a distribution", draws.distribution),
@@ -74,17 +71,14 @@ _TARGETS: tuple[tuple[str, str, Maker], ...] = (
 )
 _CROSS_ENTROPY = (
     *(Recipe(text, (flag,), by_name={"y": maker}, times=3) for flag, text, maker in _TARGETS),
-    *(
-        Recipe(f"one logit ahead by {by}, {text}", ("Confident", flag), by_name={"x": draws.ahead(by), "y": maker})
-        for by in (20, 40, 200, 700, 740)
-        for flag, text, maker in _TARGETS[:3]
-    ),
+    *(Recipe(f"one logit ahead by {by}, {text}", ("Confident", flag), by_name={"x": draws.ahead(by), "y": maker})
+      for by in (20, 40, 200, 700, 740) for flag, text, maker in _TARGETS[:3]),
     Recipe("masked logits where a one-hot target is 0", ("Mask", "OneHot"),
-           by_name={"x": draws.masked_last, "y": draws.first_hot}, times=3),
+           by_name={"x": draws.masked_last, "y": draws.unit(0)}, times=3),
     Recipe("masked logits where a distribution is 0", ("Mask", "Distribution"),
-           by_name={"x": draws.masked_last, "y": draws.all_but_last(draws.distribution)}, times=3),
+           by_name={"x": draws.masked_last, "y": draws.ending(draws.distribution, 0.0)}, times=3),
     Recipe("masked logits where any target is 0", ("Mask", "GeneralTarget"),
-           by_name={"x": draws.masked_last, "y": draws.all_but_last(draws.ordinary)}, times=2),
+           by_name={"x": draws.masked_last, "y": draws.ending(draws.ordinary, 0.0)}, times=2),
     Recipe("equal logits, an integer target: ∂L/∂x = sum(y)/n − y", ("HandChecked", "SlipSumOfTargets"), draws.zeros,
            draws.integers, {"y": draws.integers}, times=3),
     Recipe("huge logits, one-hot", ("Large", "OneHot"), draws.large, draws.small, {"y": draws.one_hot}, times=2),
@@ -92,12 +86,9 @@ _CROSS_ENTROPY = (
 )  # fmt: skip
 _CLASSIFIED = (
     *(Recipe(text, (flag,), by_name={"y": maker}, times=2) for flag, text, maker in _TARGETS),
-    *(
-        Recipe(f"one logit ahead by about {by}, {text}", ("Confident", flag), draws.small,
-               by_name={"b": draws.ahead(by), "y": maker})
-        for by in (30, 90)
-        for flag, text, maker in _TARGETS[:2]
-    ),
+    *(Recipe(f"one logit ahead by about {by}, {text}", ("Confident", flag), draws.small,
+             by_name={"b": draws.ahead(by), "y": maker})
+      for by in (30, 90) for flag, text, maker in _TARGETS[:2]),
     Recipe("targets that sum to 3", ("SlipSumOfTargets",), draws.small, draws.small, {"y": draws.constant(1.5)},
            sizes="equal"),
     Recipe("weights 0: equal logits, ∂L/∂b = sum(y)/d − y in the last layer", ("HandChecked",), draws.zeros,
@@ -148,13 +139,8 @@ def recipes(operation: Operation) -> Iterator[Recipe]:
     yield from _ACTIVATED if operation.layers and operation.functions and not classified else ()
     yield from _SLIPS.get(operation.base, ())
     yield from _BATCHES
-    yield from _empty(operation)
+    for letter in filter(operation.may_be_empty, operation.letters):
+        yield Recipe(f"the size {letter} is 0", ("Empty",), draws.small, draws.small, sizes=letter)
     yield Recipe("NaN in the cotangent", ("NotANumber",), delta=draws.one_nan)
     for name in operation.arguments:
         yield Recipe(f"NaN in {name}", ("NotANumber",), by_name={name: draws.one_nan})
-
-
-def _empty(operation: Operation) -> Iterator[Recipe]:
-    """A size of 0, one letter after the other, of those that may be."""
-    for letter in filter(operation.may_be_empty, operation.letters):
-        yield Recipe(f"the size {letter} is 0", ("Empty",), draws.small, draws.small, sizes=letter)

@@ -6,7 +6,6 @@ the power of two at or under the result, nor below the smallest normal number: `
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,43 +19,28 @@ from backprop_oracle.enclosures import START, Enclosures, round_to, working_prec
 from backprop_reference import Operation
 
 from ..cases.case import Case
-from ..laws.truth import HALF, limit_of, questions
+from ..laws.truth import HALF, Question, limit_of, questions
 from ..laws.ulp import ulp
 from .cases import Chosen
 from .floats import Array, rounded_up
+from .vectors import Expected
 
 FAR = arb(2) ** 1100  # beyond every float
 WORK = 300_000  # what a case may cost to certify
 MOST_ENTRIES = 48  # of the dense Jacobians of a case
 
 
-@dataclass(frozen=True)
-class Result:
-    """What is expected, the condition of each entry, and how many `eps` of that an implementation may be off."""
-
-    expected: Array
-    condition: Array
-    tolerance: float
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One quantity at a single example: its truth, the size of its terms, how many units are allowed."""
-
-    truth: Enclosures
-    scale: Array
-    limit: float
-
-
-def value_of(operation: Operation, chosen: Chosen) -> Result | None:
+def value_of(operation: Operation, chosen: Chosen) -> Expected | None:
     """The value of each example; None where terms overflow, so that nothing can be asked."""
     if chosen.special:
         return _special(operation, chosen, "value")[0]
     each = [_asked(operation, case, "value") for case in examples(operation, chosen)]
-    return _stacked([asked[0] if asked else None for asked in each], chosen.delta, operation, "u", chosen)
+    return _stacked(
+        [asked[0] if asked else None for asked in each], chosen.delta, limit_of(operation, "u", chosen.args)
+    )
 
 
-def gradients_of(operation: Operation, chosen: Chosen) -> Mapping[str, Result]:
+def gradients_of(operation: Operation, chosen: Chosen) -> Mapping[str, Expected]:
     """By argument: the cotangent times the Jacobian; for parameters summed over the batch."""
     if chosen.special:
         return _by_name(operation, _special(operation, chosen, "vjp"))
@@ -65,18 +49,18 @@ def gradients_of(operation: Operation, chosen: Chosen) -> Mapping[str, Result]:
     for i, (name, a) in enumerate(zip(operation.arguments, chosen.args, strict=True)):
         asked = [one[i] if one else None for one in each]
         gather = _summed if chosen.batch and name in operation.parameters else _stacked
-        results.append(gather(asked, a, operation, f"d{name}", chosen))
+        results.append(gather(asked, a, limit_of(operation, f"d{name}", chosen.args)))
     return _by_name(operation, results)
 
 
-def jacobians_of(operation: Operation, chosen: Chosen) -> Mapping[str, Result]:
+def jacobians_of(operation: Operation, chosen: Chosen) -> Mapping[str, Expected]:
     """By argument, of small single examples."""
     if chosen.batch or chosen.delta.size * sum(a.size for a in chosen.args) > MOST_ENTRIES:
         return {}
     if chosen.special:
         return _by_name(operation, _special(operation, chosen, "jacobian"))
     asked = _asked(operation, Case(chosen.args, chosen.delta, ()), "jacobian")
-    return _by_name(operation, [None if one is None else _rounded(one, chosen.dtype) for one in asked])
+    return _by_name(operation, [one and _rounded(one, chosen.dtype) for one in asked])
 
 
 def examples(operation: Operation, chosen: Chosen) -> Iterator[Case]:
@@ -87,55 +71,46 @@ def examples(operation: Operation, chosen: Chosen) -> Iterator[Case]:
         yield Case(args, np.asarray(chosen.delta[index]), ())
 
 
-def _by_name(operation: Operation, results: Sequence[Result | None]) -> Mapping[str, Result]:
+def _by_name(operation: Operation, results: Sequence[Expected | None]) -> Mapping[str, Expected]:
     pairs = zip(operation.arguments, results, strict=bool(results))
     return {name: result for name, result in pairs if result}
 
 
-def _asked(operation: Operation, case: Case, kind: str) -> list[Asked | None]:
+def _asked(operation: Operation, case: Case, kind: str) -> list[Question | None]:
     """One for each quantity of this kind, None where its terms overflow."""
-    found = questions(operation, case, kind, work=WORK)
-    sizes = [np.broadcast_to(np.asarray(q.scale, np.float64), q.truth.shape) for q in found]
-    pairs = zip(found, sizes, strict=True)
-    return [None if np.isnan(size).any() else Asked(q.truth, size, q.limit) for q, size in pairs]
+    return [None if np.isnan(q.scale).any() else q for q in questions(operation, case, kind, work=WORK)]
 
 
 # ── Batches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _stacked(
-    asked: Sequence[Asked | None], like: Array, operation: Operation, quantity: str, chosen: Chosen
-) -> Result | None:
-    """One example beside the other, as in `like`."""
-    each = [one and _rounded(one, chosen.dtype) for one in asked]
-    if not all(each):
+def _stacked(asked: Sequence[Question | None], like: Array, limit: float) -> Expected | None:
+    """One example beside the other, as in `like`; `limit` is that of no example."""
+    each = [_rounded(one, like.dtype) for one in asked if one]
+    if len(each) < len(asked):
         return None
-    limits = [one.tolerance for one in each if one]
-    return Result(
-        np.array([one.expected for one in each if one], chosen.dtype).reshape(like.shape),
-        np.array([one.condition for one in each if one]).reshape(like.shape),
-        max(limits, default=tolerance(limit_of(operation, quantity, chosen.args))),
-    )
+    expected = np.array([one.expected for one in each], like.dtype).reshape(like.shape)
+    condition = np.array([one.condition for one in each]).reshape(like.shape)
+    return Expected(expected, condition, max((one.tolerance for one in each), default=tolerance(limit)))
 
 
-def _summed(
-    asked: Sequence[Asked | None], like: Array, operation: Operation, quantity: str, chosen: Chosen
-) -> Result | None:
+def _summed(asked: Sequence[Question | None], like: Array, limit: float) -> Expected | None:
     """The sum over the examples: certified, and of all their terms."""
-    if not all(asked):
+    each = [one for one in asked if one]
+    if len(each) < len(asked):
         return None
-    truths, sizes = [one.truth for one in asked if one], [one.scale for one in asked if one]
 
     def refine(index: int, bits: int) -> arb:
-        each = [truth.refine(index, bits) for truth in truths]
+        terms = [one.truth.refine(index, bits) for one in each]
         with working_precision(bits):
-            return sum(each, arb(0))
+            return sum(terms, arb(0))
 
     with working_precision(START):
-        balls = tuple(sum((truth.balls[i] for truth in truths), arb(0)) for i in range(like.size))
-    total = Enclosures(f"{quantity} of a batch of {operation.name}", like.shape, balls, chosen.dtype, refine)
-    limit = limit_of(operation, quantity, chosen.args)
-    return _rounded(Asked(total, sum(sizes, np.zeros(like.shape)), limit), chosen.dtype)
+        balls = tuple(sum((one.truth.balls[i] for one in each), arb(0)) for i in range(like.size))
+    total = Enclosures("the sum over a batch", like.shape, balls, like.dtype, refine)
+    return _result(
+        total.nearest(like.dtype, accept_ties=True), sum((q.scale for q in each), np.zeros(like.shape)), limit
+    )
 
 
 # ── NaN and infinities ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,15 +118,15 @@ def _summed(
 # definition leaves open, ∞ − ∞ or 0 · ∞. What comes out sharp is the same for every number.
 
 
-def _special(operation: Operation, chosen: Chosen, kind: str) -> list[Result | None]:
+def _special(operation: Operation, chosen: Chosen, kind: str) -> list[Expected | None]:
     """One for each quantity, where some input is NaN or infinite and no mask."""
     inputs = (chosen.delta, *chosen.args)
     if operation.promise == "function" and not any(np.isnan(a).any() for a in inputs):
         letter = {"value": "u", "jacobian": "Jx", "vjp": "dx"}[kind]
         limits = at_infinity(operation, kind, *inputs)
         return [_result(limits, np.zeros(limits.shape), limit_of(operation, letter, chosen.args))]
-    ones = [np.where(np.isfinite(a), a, a.dtype.type(1)) for a in inputs]
-    asked = _asked(operation, Case(tuple(ones[1:]), ones[0], ()), kind)
+    delta, *args = [np.where(np.isfinite(a), a, a.dtype.type(1)) for a in inputs]
+    asked = _asked(operation, Case(tuple(args), delta, ()), kind)
     pairs = zip(asked, undefined(operation, kind, *inputs), strict=True)
     return [None if one is None or mask is None else _spoilt(_rounded(one, chosen.dtype), mask) for one, mask in pairs]
 
@@ -213,12 +188,12 @@ def at_infinity(operation: Operation, kind: str, delta: Array, x: Array) -> Arra
     """
     with working_precision(START):
         points = [_limit(operation, arb(a)) for a in x.tolist()]
-        if kind == "value":
-            return np.array([_nearest(h, x.dtype) for h, _ in points], x.dtype)
-        if kind == "jacobian":
-            return np.diag(np.array([_nearest(slope, x.dtype) for _, slope in points], x.dtype))
-        pairs = zip(delta.tolist(), points, strict=True)
-        return np.array([_nearest(arb(d) * slope, x.dtype) for d, (_, slope) in pairs], x.dtype)
+        if kind == "vjp":
+            balls = [arb(d) * slope for d, (_, slope) in zip(delta.tolist(), points, strict=True)]
+        else:
+            balls = [h if kind == "value" else slope for h, slope in points]
+        found = np.array([_nearest(ball, x.dtype) for ball in balls], x.dtype)
+    return np.diag(found) if kind == "jacobian" else found
 
 
 def _limit(operation: Operation, a: arb) -> tuple[arb, arb]:
@@ -239,24 +214,24 @@ def _nearest(ball: arb, dtype: np.dtype[Any]) -> float:
     return low
 
 
-def _spoilt(result: Result, mask: Array) -> Result:
+def _spoilt(result: Expected, mask: Array) -> Expected:
     """NaN in some entries, what it is with a 1 in place of the NaN in the others."""
     expected = np.where(mask, result.expected.dtype.type(np.nan), result.expected)
-    return Result(expected, np.where(mask, 1.0, result.condition), result.tolerance)
+    return Expected(expected, np.where(mask, 1.0, result.condition), result.tolerance)
 
 
 # ── Rounding ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _rounded(one: Asked, dtype: np.dtype[Any]) -> Result:
+def _rounded(one: Question, dtype: np.dtype[Any]) -> Expected:
     return _result(one.truth.nearest(dtype, accept_ties=True), one.scale, one.limit)
 
 
-def _result(expected: Array, scale: Array, limit: float) -> Result:
+def _result(expected: Array, scale: Array, limit: float) -> Expected:
     """With the condition of each entry, rounded up to a few bits."""
     own = ulp(expected, expected.dtype) / float(np.finfo(expected.dtype).eps)
     condition = [rounded_up(size) for size in np.maximum(scale, own).ravel().tolist()]
-    return Result(expected, np.array(condition).reshape(expected.shape), tolerance(limit))
+    return Expected(expected, np.array(condition).reshape(expected.shape), tolerance(limit))
 
 
 def tolerance(limit: float) -> float:

@@ -1,7 +1,7 @@
 """A frozen case as arrays, and the one line that judges an entry: `|got − expected| / condition ≤ tolerance · eps`."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,9 @@ class Vector:
     jacobians: Mapping[str, Expected]
     notes: Mapping[str, str]
 
+    def __str__(self) -> str:
+        return f"{self.operation} tcId {self.tcId}"
+
     @property
     def args(self) -> tuple[Array, ...]:
         """The inputs, in the order of the operation's arguments."""
@@ -88,7 +91,11 @@ def load_vectors(operation: str, folder: Path | str = VECTORS) -> list[Vector]:
     """
     if operation not in OPERATIONS:
         raise VectorError(f"there is no operation {operation!r}; the names are {', '.join(OPERATIONS)}")
-    document = read_operation(Path(folder), read_manifest(Path(folder)), operation)
+    return vectors_in(read_operation(Path(folder), read_manifest(Path(folder)), operation), operation)
+
+
+def vectors_in(document: Document, operation: str) -> list[Vector]:
+    """The cases of a document that need not fit the schema; VectorError where they do not."""
     try:
         return list(vectors_of(document))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -97,48 +104,41 @@ def load_vectors(operation: str, folder: Path | str = VECTORS) -> list[Vector]:
 
 def vectors_of(document: Document) -> Iterator[Vector]:
     """The cases of a document; `ValueError` names the case whose numbers do not fit."""
-    notes = {flag: note["description"] for flag, note in document["notes"].items()}
     for group in document["testGroups"]:
         shapes = shapes_of(document, group)
         for test in group["tests"]:
             try:
-                yield _vector(document, np.dtype(group["dtype"]), shapes, test, notes)
+                yield _vector(document, np.dtype(group["dtype"]), shapes, test)
             except (KeyError, ValueError) as error:
                 raise ValueError(f"tcId {test['tcId']}: {error}") from None
 
 
-def shapes_of(document: Document, group: Document) -> list[tuple[int, ...]]:
-    """The shapes of the arguments, and last of the value: the batch, but for parameters, and the sizes."""
+def shapes_of(document: Document, group: Document) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arguments by name, and of the value, "": the batch, but for parameters, and the sizes."""
     cores = re.findall(r"\(([^)]*)\)", document["signature"])
-    single = [tuple(group["sizes"][letter] for letter in re.findall(r"\w+", core)) for core in cores]
-    batches = [() if name in document["parameters"] else tuple(group["batch"]) for name in [*document["arguments"], ""]]
-    return [batch + shape for batch, shape in zip(batches, single, strict=True)]
+    shapes = {}
+    for name, core in zip([*document["arguments"], ""], cores, strict=True):
+        batch = () if name in document["parameters"] else tuple(group["batch"])
+        shapes[name] = batch + tuple(group["sizes"][letter] for letter in re.findall(r"\w+", core))
+    return shapes
 
 
-def _vector(
-    document: Document,
-    dtype: np.dtype[Any],
-    shapes: Sequence[tuple[int, ...]],
-    test: Document,
-    notes: Mapping[str, str],
-) -> Vector:
-    *inner, outer = shapes
-    by_name = dict(zip(document["arguments"], inner, strict=True))
-    if set(test["inputs"]) != set(by_name):
-        raise ValueError(f"inputs are {', '.join(test['inputs'])}, expected {', '.join(by_name)}")
-    wide = {name: outer + shape for name, shape in by_name.items()}
+def _vector(document: Document, dtype: np.dtype[Any], shapes: Mapping[str, tuple[int, ...]], test: Document) -> Vector:
+    names, outer = document["arguments"], shapes[""]
+    if set(test["inputs"]) != set(names):
+        raise ValueError(f"inputs are {', '.join(test['inputs'])}, expected {', '.join(names)}")
     return Vector(
         document["operation"],
         test["tcId"],
         test["comment"],
         tuple(test["flags"]),
         dtype,
-        {name: from_text(test["inputs"][name], dtype, shape) for name, shape in by_name.items()},
+        {name: from_text(test["inputs"][name], dtype, shapes[name]) for name in names},
         from_text(test["cotangent"], dtype, outer),
         _expected(test["value"], dtype, outer) if "value" in test else None,
-        {name: _expected(q, dtype, by_name[name]) for name, q in test.get("gradients", {}).items()},
-        {name: _expected(q, dtype, wide[name]) for name, q in test.get("jacobians", {}).items()},
-        {flag: notes[flag] for flag in test["flags"]},
+        {name: _expected(q, dtype, shapes[name]) for name, q in test.get("gradients", {}).items()},
+        {name: _expected(q, dtype, outer + shapes[name]) for name, q in test.get("jacobians", {}).items()},
+        {flag: document["notes"][flag]["description"] for flag in test["flags"]},
     )
 
 

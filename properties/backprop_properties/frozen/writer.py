@@ -30,9 +30,11 @@ from .files import (
 )
 from .floats import to_hex, to_text
 from .notes import NOTES
-from .results import Result, gradients_of, jacobians_of, value_of
+from .results import gradients_of, jacobians_of, value_of
+from .vectors import Expected
 
 NAME = "backprop-reference"
+OnFile = Callable[[str, int], None]  # the operation, and how many cases it has
 
 
 def write_set(
@@ -41,43 +43,36 @@ def write_set(
     version: int,
     seed: int = 0,
     operations: Iterable[str] | None = None,
-    on_file: Callable[[str, int], None] = lambda name, tests: None,
+    on_file: OnFile = lambda *_: None,
 ) -> int:
     """Writes a new set into a folder that is empty or not there yet; returns the number of cases."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise VectorError(f"{folder} is not an empty folder: vectors are written nowhere else")
     folder.mkdir(parents=True, exist_ok=True)
-    files, total = {SCHEMA: read_bytes(VECTORS / SCHEMA)}, 0
-    (folder / SCHEMA).write_bytes(files[SCHEMA])
-    for name in operations or OPERATIONS:
-        document = document_of(OPERATIONS[name], version, seed)
-        files[file_name(name)] = as_bytes(document)
-        (folder / file_name(name)).write_bytes(files[file_name(name)])
-        total += document["numberOfTests"]
-        on_file(name, document["numberOfTests"])
-    (folder / MANIFEST).write_bytes(as_bytes(manifest_of(files, total, version, seed)))  # last: no set without it
-    return total
+    (folder / SCHEMA).write_bytes(read_bytes(VECTORS / SCHEMA))
+    manifest = {"files": {SCHEMA: ""}, "numberOfTests": 0, "schema": FORMAT, "seed": seed, "version": version}
+    return _extend(folder, manifest, operations or OPERATIONS, on_file)
 
 
 def add_to_set(folder: Path, operations: Iterable[str]) -> int:
     """Files for operations that a set lacks, of its own version and seed; what is there stays. Returns their cases."""
     manifest = read_manifest(folder)
-    lacking = [name for name in operations if file_name(name) not in manifest["files"]]
-    added = 0
-    for name in lacking:
+    return _extend(folder, manifest, [name for name in operations if file_name(name) not in manifest["files"]])
+
+
+def _extend(folder: Path, manifest: Document, operations: Iterable[str], on_file: OnFile = lambda *_: None) -> int:
+    """Writes the files of operations, and last the manifest with them: there is no set without it."""
+    names, added = set(manifest["files"]), 0
+    for name in operations:
         document = document_of(OPERATIONS[name], manifest["version"], manifest["seed"])
         (folder / file_name(name)).write_bytes(as_bytes(document))
+        names.add(file_name(name))
         added += document["numberOfTests"]
-    named = [SCHEMA, *(file_name(name) for name in OPERATIONS)]
-    files = {name: read_bytes(folder / name) for name in named if name in manifest["files"] or (folder / name).exists()}
+        on_file(name, document["numberOfTests"])
+    sums = {name: sha256(read_bytes(folder / name)) for name in names}
     total = manifest["numberOfTests"] + added
-    (folder / MANIFEST).write_bytes(as_bytes(manifest_of(files, total, manifest["version"], manifest["seed"])))
+    (folder / MANIFEST).write_bytes(as_bytes({**manifest, "files": sums, "numberOfTests": total}))
     return added
-
-
-def manifest_of(files: dict[str, bytes], total: int, version: int, seed: int) -> Document:
-    sums = {name: sha256(data) for name, data in files.items()}
-    return {"files": sums, "numberOfTests": total, "schema": FORMAT, "seed": seed, "version": version}
 
 
 def as_bytes(document: Document) -> bytes:
@@ -163,7 +158,7 @@ def _test(operation: Operation, chosen: Chosen, identity: int) -> Document:
     }
 
 
-def _written(result: Result) -> Document:
+def _written(result: Expected) -> Document:
     return {
         "expected": to_text(result.expected),
         "condition": to_text(result.condition),

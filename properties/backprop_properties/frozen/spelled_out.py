@@ -1,4 +1,4 @@
-"""Cases, number by number, on which some implementation was wrong that had passed other checks."""
+"""Cases whose every number is chosen: points of scalar functions, and what some implementation was wrong on before."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .floats import Array
+from backprop_reference import Operation, ScalarFunction
 
 Numbers = Any  # nested lists
+Flags = tuple[str, ...]
 Row = tuple[str, tuple[Numbers, ...], Numbers]  # comment, arguments, cotangent
-_W, _B, _X = [[1.0, -0.5, 0.25], [0.5, 2.0, -1.0]], [0.5, -0.25], [0.5, -1.0, 2.0]
+Flagged = tuple[str, Flags, tuple[Numbers, ...], Numbers]
 
+_W, _B, _X = [[1.0, -0.5, 0.25], [0.5, 2.0, -1.0]], [0.5, -0.25], [0.5, -1.0, 2.0]
 _W2, _B2, _HOT = [[1.0, -1.0], [0.5, 2.0], [0.25, 1.0]], [0.5, 0.0, -0.5], [0.0, 0.0, 1.0]
 _KINK = ("a sum that rounding alone keeps from the bend", ([[0.1, 0.2, -0.3]], [1.0, 1.0, 1.0], [0.0]), [1.0])
 _FLAT = ("the slope of a flat end is small, not 0", ([37.0, -37.0, 300.0, -300.0, 8.5],), [1.0, -2.0, 0.5, 3.0, 1.0])
@@ -88,13 +90,85 @@ COUNTEREXAMPLES: Mapping[str, tuple[Row, ...]] = {
     "backpropagation[tanh]": (("h′ in the gradient by the bias", (_W, _B, _X, [0.25, 0.75]), 1.0),),
     "backpropagation[sigmoid,identity]": (("h′ at the argument", (_W, _B, _W2, _B2, _X, _HOT), 1.0),),
 }  # fmt: skip
+UNDECIDED: tuple[Row, ...] = (  # by a softmax
+    ("two infinite logits", ([math.inf, math.inf],), [1.0, -2.0]),
+    ("masks alone", ([-math.inf, -math.inf],), [1.0, -2.0]),
+)
+
+# ── Scalar functions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+DELTA = (1.0, -2.0, 0.75, 3.0, -1.5)
+EXPONENTIAL = ("exp", "tanh", "sigmoid", "elu", "softplus", "silu", "gelu", "gelu_tanh")
+FLAT: Mapping[str, tuple[tuple[float, ...], ...]] = {  # where exp loses digits, overflows, underflows
+    "float64": ((5.0, 10.0, 20.0), (30.0, 36.75, 40.0), (110.0, 300.0, 500.0), (700.0, 709.5, 720.0), (740.0, 745.0),
+                (800.0, 1e4, 1e300)),
+    "float32": ((5.0, 8.5, 10.0), (15.0, 17.0, 20.0), (50.0, 70.0, 80.0), (86.0, 88.5, 92.0), (100.0, 103.5),
+                (110.0, 1e4, 1e30)),
+}  # fmt: skip
+ON_PAPER = {  # elsewhere only h(0) and h′(0) are numbers that a person knows
+    "log": (1.0, 1.0),
+    "reciprocal": (1.0, 2.0, -4.0, 0.5),
+    **dict.fromkeys(("negate", "square", "identity", "relu"), (0.0, 1.0, -1.0, 2.0, -3.0)),
+}
+ZEROS = {  # of a function or of its derivative
+    "log": 1.0,
+    "silu": -1.2784645427610738,
+    "gelu": -0.7517915241936714,
+    "gelu_tanh": -0.7524614220710162,
+}
+TAILS = {  # where a Gaussian's left tail becomes subnormal, and then 0
+    "gelu": {"float64": (-8.0, -26.0, -37.5, -38.5), "float32": (-4.0, -9.0, -13.0, -14.0)},
+    "gelu_tanh": {"float64": (-5.0, -12.0, -21.0, -21.5), "float32": (-4.0, -6.0, -9.5, -10.0)},
+}
+ENDS = {"log": 0.99, "reciprocal": 0.49, "square": 0.49}  # as shares of the largest exponent
+NEARLY_LINEAR = ("tanh", "silu", "gelu", "gelu_tanh", "elu")  # next to 0
 
 
-def counterexamples(operation: str, dtype: np.dtype[Any]) -> Iterator[tuple[str, tuple[Array, ...], Array]]:
-    """The comment, arguments and cotangent of each counterexample, in a dtype.
+def _points(h: ScalarFunction, dtype: np.dtype[Any]) -> Iterator[tuple[str, Flags, list[float]]]:
+    """Where a scalar function goes wrong: zeros, bends, flat ends, and where its slope vanishes."""
+    name, info = h.name, np.finfo(dtype)
+    yield "the function on paper", ("HandChecked",), list(ON_PAPER.get(name, (0.0, 0.0)))
+    smallest = float(info.smallest_subnormal)
+    if h.kinked:
+        yield "at the bend and next to it", ("Kink",), [0.0, -0.0, smallest, -smallest, 1.0]
+    if not h.domain:  # takes 0
+        yield "zeros of both signs, and the smallest numbers", ("Ties", "Subnormal"), [0.0, -0.0, smallest, -smallest]
+    if name in EXPONENTIAL:
+        for sizes in FLAT[dtype.name]:
+            yield f"far to the right: {sizes[0]:g} and more", ("Saturation",), list(sizes)
+            yield f"far to the left: {-sizes[0]:g} and less", ("Saturation",), [-x for x in sizes]
+    if name in ZEROS:
+        zero = dtype.type(ZEROS[name])
+        beside = [zero, np.nextafter(zero, dtype.type(9)), np.nextafter(zero, dtype.type(-9))]
+        yield "a zero and its neighbours", ("ZeroOfSlope",), [float(x) for x in beside]
+        yield "near a zero", ("ZeroOfSlope",), [float(zero) + 2.0**-k for k in (6, 10, 14, 18)]
+        yield "on the other side of it", ("ZeroOfSlope",), [float(zero) - 2.0**-k for k in (5, 9, 13, 17)]
+    if name in TAILS:
+        yield "a tail that underflows", ("Saturation", "Counterexample"), list(TAILS[name][dtype.name])
+    if name in ENDS:
+        ends = [math.ldexp(1.25, int(e * math.frexp(float(info.max))[1])) for e in (ENDS[name], -ENDS[name])]
+        yield "the ends of the range", ("Large", "Subnormal"), ends
+    if name in NEARLY_LINEAR:
+        beside = [2.0**-30, -(2.0**-60)]
+        yield "next to 0, where h(x) is nearly a multiple of x", ("Subnormal", "Counterexample"), beside
+    yield "the limits at infinity", ("Infinite",), [math.inf] if h.domain == "positive" else [math.inf, -math.inf]
 
-    >>> [comment for comment, _, _ in counterexamples("dot", np.dtype("float32"))]
+
+# ── Every operation ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def spelled_out(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Flagged]:
+    """The comment, flags, arguments and cotangent of each.
+
+    >>> from backprop_reference import OPERATIONS
+    >>> [comment for comment, _, _, _ in spelled_out(OPERATIONS["dot"], np.dtype("float32"))]
     ['all digits cancel']
     """
-    for comment, args, delta in COUNTEREXAMPLES.get(operation, ()):
-        yield comment, tuple(np.array(a, dtype) for a in args), np.array(delta, dtype)
+    if operation.functions and not operation.layers:
+        for comment, flags, x in _points(operation.functions[0], dtype):
+            yield comment, flags, (x,), [DELTA[i % len(DELTA)] for i in range(len(x))]
+    for comment, args, delta in UNDECIDED if operation.promise == "softmax" else ():
+        yield comment, ("Infinite",), args, delta
+    for comment, args, delta in COUNTEREXAMPLES.get(operation.name, ()):
+        masks = ("Mask" for a in args if -math.inf in np.ravel(a))
+        yield comment, ("Counterexample", *masks), args, delta
