@@ -66,17 +66,16 @@ def _key(case: Vector) -> Key:
 
 
 def _of_cases(old: Vector, new: Vector) -> Iterator[str]:
-    title = f"{old.operation} tcId {old.tcId}"
     if old.tcId != new.tcId:
-        yield f"{title}: now tcId {new.tcId}"
+        yield f"{old}: now tcId {new.tcId}"
     if old.flags != new.flags:
-        yield f"{title}: flags {', '.join(old.flags)} → {', '.join(new.flags)}"
+        yield f"{old}: flags {', '.join(old.flags)} → {', '.join(new.flags)}"
     before, after = quantities(old), quantities(new)
     for what in dict.fromkeys([*before, *after]):
         if what not in before or what not in after:
-            yield f"{title}: {what} {'removed' if what in before else 'added'}"
+            yield f"{old}: {what} {'removed' if what in before else 'added'}"
         else:
-            yield from _of_quantities(f"{title}: {what}", before[what], after[what])
+            yield from _of_quantities(f"{old}: {what}", before[what], after[what])
 
 
 def quantities(case: Vector) -> dict[str, Expected]:

@@ -12,6 +12,8 @@ from ..checking.guard import OutOfTime, Unusable, dense, guarded, limited
 from ..checking.python_files import Function, Implementation
 from .vectors import Expected, Vector
 
+Functions = Implementation | Operation
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -25,9 +27,7 @@ class Mismatch:
         return f"{self.case} ({self.case.dtype}, {self.case.comment}): {self.message}{notes}"
 
 
-def judged(
-    cases: Sequence[Vector], using: Implementation | Operation, seconds: float = 0
-) -> tuple[int, list[Mismatch]]:
+def judged(cases: Sequence[Vector], using: Functions, seconds: float = 0) -> tuple[int, list[Mismatch]]:
     """How many results were compared, and each case that fails, by the first of its results that is wrong.
 
     After a result that did not come within `seconds` (0: however long it takes) the other cases are not run.
@@ -51,7 +51,7 @@ def judged(
     return count, failures
 
 
-def _results(case: Vector, using: Implementation | Operation) -> Iterator[tuple[str, Expected, Any]]:
+def _results(case: Vector, using: Functions) -> Iterator[tuple[str, Expected, Any]]:
     """Every result that a case asks for: its name, what is expected, and what came."""
     names = OPERATIONS[case.operation].arguments
     if using.forward and case.value:

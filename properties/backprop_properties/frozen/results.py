@@ -34,10 +34,8 @@ def value_of(operation: Operation, chosen: Chosen) -> Expected | None:
     """The value of each example; None where terms overflow, so that nothing can be asked."""
     if chosen.special:
         return _special(operation, chosen, "value")[0]
-    each = [_asked(operation, case, "value") for case in examples(operation, chosen)]
-    return _stacked(
-        [asked[0] if asked else None for asked in each], chosen.delta, limit_of(operation, "u", chosen.args)
-    )
+    asked = [next(iter(_asked(operation, case, "value")), None) for case in examples(operation, chosen)]
+    return _stacked(asked, chosen.delta, limit_of(operation, "u", chosen.args))
 
 
 def gradients_of(operation: Operation, chosen: Chosen) -> Mapping[str, Expected]:
@@ -60,7 +58,7 @@ def jacobians_of(operation: Operation, chosen: Chosen) -> Mapping[str, Expected]
     if chosen.special:
         return _by_name(operation, _special(operation, chosen, "jacobian"))
     asked = _asked(operation, Case(chosen.args, chosen.delta, ()), "jacobian")
-    return _by_name(operation, [one and _rounded(one, chosen.dtype) for one in asked])
+    return _by_name(operation, [one if one is None else _rounded(one, chosen.dtype) for one in asked])
 
 
 def examples(operation: Operation, chosen: Chosen) -> Iterator[Case]:
@@ -108,9 +106,8 @@ def _summed(asked: Sequence[Question | None], like: Array, limit: float) -> Expe
     with working_precision(START):
         balls = tuple(sum((one.truth.balls[i] for one in each), arb(0)) for i in range(like.size))
     total = Enclosures("the sum over a batch", like.shape, balls, like.dtype, refine)
-    return _result(
-        total.nearest(like.dtype, accept_ties=True), sum((q.scale for q in each), np.zeros(like.shape)), limit
-    )
+    scale = sum((one.scale for one in each), np.zeros(like.shape))
+    return _result(total.nearest(like.dtype, accept_ties=True), scale, limit)
 
 
 # ── NaN and infinities ──────────────────────────────────────────────────────────────────────────────────────────────
