@@ -153,16 +153,8 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
             names = ", ".join([*arguments, *operation.letters, "values", *PROMISES])
             raise ValueError(f"{operation.name}: domain has no {key!r}; it may have {names}")
     words += [_tried(name, name in promises) for name in PROMISES if _matters(name, operation)]
-    found = Domain(
-        operation,
-        kinds,
-        rules,
-        frozenset(promises),
-        everywhere is None,
-        everywhere == "moderate",
-        tuple(words),
-        frozenset(given) & set(arguments),
-    )
+    nan, moderate, stated = everywhere is None, everywhere == "moderate", frozenset(given) & set(arguments)
+    found = Domain(operation, kinds, rules, frozenset(promises), nan, moderate, tuple(words), stated)
     for letter in rules:
         try:
             found.nearest({letter: 1})

@@ -8,10 +8,9 @@ from .case import Array
 
 
 def _strided(a: Array) -> Array:
-    wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype) if a.ndim else a
-    if a.ndim:
-        wide[..., ::2] = a
-    return wide[..., ::2] if a.ndim else a
+    wide = np.zeros((*a.shape, 2), a.dtype)
+    wide[..., 0] = a
+    return wide[..., 0]
 
 
 def _reversed(a: Array) -> Array:

@@ -47,13 +47,10 @@ def shape_pool(operation: Operation, seed: int, count: int = 3, empty: bool = Tr
         able = [letter for letter in letters if operation.may_be_empty(letter)]
         return small() | ({draw.choice(able): 0} if able and empty else {})
 
-    def ones() -> dict[str, int]:
-        return dict.fromkeys(letters, 1)
-
     def equal() -> dict[str, int]:
         return dict.fromkeys(letters, draw.randint(2, 5))
 
-    kinds = [small, tail, *draw.sample([ones, none, equal], 3)]
+    kinds = [small, tail, *draw.sample([lambda: dict.fromkeys(letters, 1), none, equal], 3)]
     return [(kinds[i] if i < len(kinds) else draw.choice((small, tail, equal)))() for i in range(count)]
 
 

@@ -7,7 +7,6 @@ there is nothing that a search with a replay could rely on.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -53,11 +52,8 @@ def smallest(domain: Domain, case: Case, fails: Callable[[Case], bool], seconds:
 def complexity(case: Case) -> tuple[int, int]:
     """How large a case is: its entries first, then the digits that they are written with."""
     arrays = (*case.args, case.delta)
-    return sum(a.size for a in arrays), sum(_digits(v) for a in arrays for v in a.ravel()[: 4 * ENTRIES].tolist())
-
-
-def _digits(v: Any) -> int:
-    return {0.0: 0, 1.0: 1}.get(v, len(repr(float(v))) + (v < 0))
+    numbers = [v for a in arrays for v in a.ravel()[: 4 * ENTRIES].tolist()]
+    return sum(a.size for a in arrays), sum({0.0: 0, 1.0: 1}.get(v, len(repr(float(v))) + (v < 0)) for v in numbers)
 
 
 # ── Fewer entries ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,9 +84,8 @@ def _kept(domain: Domain, case: Case, letter: str, kept: Array) -> Iterator[Case
     operation = domain.operation
     if domain.allows({**sizes_of(operation, case), letter: int(kept.sum())}):
         pairs = zip(operation.cores, (*case.args, case.delta), strict=True)
-        yield _with(
-            domain, case, [np.compress(kept, a, core.index(letter)) if letter in core else a for core, a in pairs]
-        )
+        arrays = [np.compress(kept, a, core.index(letter)) if letter in core else a for core, a in pairs]
+        yield _with(domain, case, arrays)
 
 
 # ── Plainer numbers ─────────────────────────────────────────────────────────────────────────────────────────────────

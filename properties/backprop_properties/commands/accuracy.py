@@ -8,7 +8,7 @@ import typer
 
 from ..verification.names import split_names
 from .console import console, counted, fail
-from .files import between_markers, check_writable, text_of, write_json
+from .files import check_writable, with_parts, write_json
 
 
 def accuracy(
@@ -35,7 +35,7 @@ def accuracy(
     try:
         names = operation_names(split_names(operations) if operations is not None else None)
         if readme is not None:
-            between_markers(between_markers(text_of(readme), "", "accuracy"), "", "sums")
+            with_parts(readme, {"accuracy": "", "sums": ""})
         check_writable([json_file, plot_file, readme])
     except (LookupError, OSError, ValueError) as error:
         raise fail(error.args[-1]) from None
@@ -49,7 +49,6 @@ def accuracy(
     if plot_file is not None:
         errors_of.plot(rows, plot_file)
     if readme is not None:
-        text = between_markers(text_of(readme), errors_of.markdown(rows, every_regime=False), "accuracy")
-        if sums:
-            text = between_markers(text, long_sums.markdown(sums), "sums")
-        readme.write_text(text, encoding="utf-8")
+        parts = {"accuracy": errors_of.markdown(rows, every_regime=False)}
+        parts |= {"sums": long_sums.markdown(sums)} if sums else {}
+        readme.write_text(with_parts(readme, parts), encoding="utf-8")

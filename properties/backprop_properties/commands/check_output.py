@@ -17,13 +17,12 @@ from ..checking.run import Run
 from .console import errors, live_line
 
 SCHEMA = Path(__file__).parent / "schema.json"  # of what `to_dict` gives
+Listeners = tuple[Callable[[int], None], Callable[[Task, Any], None], Callable[[Sequence[Worker]], None]]
 SLOW = 2.0  # seconds after which it is said what takes so long; five times that where lines stay
 
 
 @contextmanager
-def watched() -> Iterator[
-    tuple[Callable[[int], None], Callable[[Task, Any], None], Callable[[Sequence[Worker]], None]]
-]:
+def watched() -> Iterator[Listeners]:
     """A live line on a terminal: how far, how many are wrong, and what is slow; elsewhere a line of what is slow."""
     count = done = wrong = 0
     told = time.monotonic()
@@ -157,14 +156,10 @@ def write_junit(file: Path | None, run: Run) -> None:
             xml.add_testsuite(suite)
             continue
         for checked in report.checks:
-            failures = [
-                (failure.message, str(failure))
-                for failure in report.failures
-                if (failure.law, failure.dtype) == (checked.law, checked.dtype)
-            ]
-            results = [Failure(message) for message, _ in failures]
-            for result, (_, text) in zip(results, failures, strict=True):
-                result.text = text
+            failures = [f for f in report.failures if (f.law, f.dtype) == (checked.law, checked.dtype)]
+            results = [Failure(failure.message) for failure in failures]
+            for result, failure in zip(results, failures, strict=True):
+                result.text = str(failure)
             suite.add_testcase(test(f"{checked.law}[{checked.dtype}]", operation, *results))
         xml.add_testsuite(suite)
     for message in run.unusable:

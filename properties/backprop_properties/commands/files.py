@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,16 @@ def write_json(file: Path | None, found: Any) -> None:
         file.write_text(as_json(found) + "\n", encoding="utf-8")
 
 
-def text_of(path: Path) -> str:
-    """What stands in a file that is to be written into: before the work to see that it can be, and again after it.
+def with_parts(path: Path, parts: Mapping[str, str]) -> str:
+    """A file's text with parts of it replaced by name: before the work to see that they can be, and again after it.
 
-    >>> text_of(Path("no/such/README.md"))
+    >>> with_parts(Path("no/such/README.md"), {})
     Traceback (most recent call last):
     OSError: there is no file no/such/README.md
     """
     if not path.is_file():
         raise OSError(f"there is no file {path}")
-    return path.read_text(encoding="utf-8")
+    return reduce(lambda text, name: between_markers(text, parts[name], name), parts, path.read_text(encoding="utf-8"))
 
 
 def between_markers(text: str, content: str, name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import console, counted, fail
-from .files import between_markers, check_writable, text_of, write_json
+from .files import check_writable, with_parts, write_json
 
 
 def selftest(
@@ -37,7 +37,7 @@ def selftest(
         if not chosen:
             raise LookupError(f"no row of the tables has {names!r} in its name or operation")
         if readme is not None:
-            between_markers(text_of(readme), "", "selftest")
+            with_parts(readme, {"selftest": ""})
         check_writable([json_file, readme])
     except (LookupError, OSError, ValueError) as error:
         raise fail(error) from None
@@ -58,5 +58,5 @@ def selftest(
     console.print(summary(outcomes))
     write_json(json_file, to_dict(outcomes))
     if readme is not None:
-        readme.write_text(between_markers(text_of(readme), markdown(outcomes), "selftest"), encoding="utf-8")
+        readme.write_text(with_parts(readme, {"selftest": markdown(outcomes)}), encoding="utf-8")
     raise typer.Exit(0 if passed(outcomes) else 1)

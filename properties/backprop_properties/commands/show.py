@@ -39,7 +39,7 @@ def print_derivation(row: "Operation") -> None:
         console.print(f"{text}\n", markup=False)
     args = small_input(row)
     for name, a in zip(row.arguments, args, strict=True):
-        console.print(f"{name} = {_text(a)}", markup=False)
+        console.print(f"{name} = {a}", markup=False)
     console.print()
     if DERIVATIONS.get(row.name):
         for argument, paths in derivation(row.name, *args).items():
@@ -80,12 +80,8 @@ def _print_jacobian(symbol: str, J: "Jacobian") -> None:
 
 
 def _print_array(symbol: str, a: "np.ndarray[Any, Any]") -> None:
-    shape = "×".join(map(str, a.shape))
-    text = _text(a, suppress_small=True).replace("\n", "\n" + " " * 24)
-    console.print(f"  {symbol:<10} {shape:<9}  {text}", markup=False)
-
-
-def _text(a: "np.ndarray[Any, Any]", suppress_small: bool = False) -> str:
     import numpy as np
 
-    return np.array2string(a, precision=4, suppress_small=suppress_small)
+    shape = "×".join(map(str, a.shape))
+    text = np.array2string(a, precision=4, suppress_small=True).replace("\n", "\n" + " " * 24)
+    console.print(f"  {symbol:<10} {shape:<9}  {text}", markup=False)

@@ -38,18 +38,14 @@ def export(folder: Path, form: str, source: Path = VECTORS) -> int:
 
 
 def _npz(path: Path, cases: list[Vector]) -> None:
-    np.savez_compressed(path, **dict(pair for case in cases for pair in _arrays(case)))
-
-
-def _arrays(case: Vector) -> Iterator[tuple[str, Any]]:
-    for name, array in case.inputs.items():
-        yield f"{case.tcId}/{name}", array
-    yield f"{case.tcId}/cotangent", case.cotangent
-    yield f"{case.tcId}/flags", np.array(case.flags)
-    for what, quantity in quantities(case).items():
-        yield f"{case.tcId}/{what}", quantity.expected
-        yield f"{case.tcId}/{what}.condition", quantity.condition
-        yield f"{case.tcId}/{what}.tolerance", np.float64(quantity.tolerance)
+    arrays: dict[str, Any] = {}
+    for case in cases:
+        own = {**case.inputs, "cotangent": case.cotangent, "flags": np.array(case.flags)}
+        for what, quantity in quantities(case).items():
+            own[what], own[f"{what}.condition"] = quantity.expected, quantity.condition
+            own[f"{what}.tolerance"] = np.array(quantity.tolerance)
+        arrays |= {f"{case.tcId}/{name}": array for name, array in own.items()}
+    np.savez_compressed(path, **arrays)
 
 
 def _csv(path: Path, cases: list[Vector]) -> None:

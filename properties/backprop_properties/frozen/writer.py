@@ -122,6 +122,7 @@ def document_of(operation: Operation, version: int, seed: int) -> Document:
         for cases in groups.values()
     ]
     used = {flag for cases in groups.values() for case in cases for flag in case.flags}
+    notes = {flag: {"catches": list(NOTES[flag].catches), "description": NOTES[flag].description} for flag in used}
     return {
         "schema": FORMAT,
         "operation": operation.name,
@@ -130,11 +131,7 @@ def document_of(operation: Operation, version: int, seed: int) -> Document:
         "parameters": list(operation.parameters),
         "source": {"name": NAME, "seed": seed, "version": version},
         "numberOfTests": sum(map(len, groups.values())),
-        "notes": {
-            flag: {"catches": list(note.catches), "description": note.description}
-            for flag, note in NOTES.items()
-            if flag in used
-        },
+        "notes": notes,
         "testGroups": written,
     }
 
@@ -159,8 +156,5 @@ def _test(operation: Operation, chosen: Chosen, identity: int) -> Document:
 
 
 def _written(result: Expected) -> Document:
-    return {
-        "expected": to_text(result.expected),
-        "condition": to_text(result.condition),
-        "tolerance": result.tolerance,
-    }
+    numbers = {"expected": to_text(result.expected), "condition": to_text(result.condition)}
+    return numbers | {"tolerance": result.tolerance}
