@@ -8,6 +8,7 @@ dtype that is judged (see `rounding`).
 
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -62,18 +63,13 @@ def answers(
     point, directions = tuple(arrays[: len(args)]), tuple(arrays[len(args) :])
     kinds = ("vjp", "jvp", "grad", "jacobian") if jacobian else ("vjp", "jvp", "grad")
     bounds = evaluated(operation, delta, point, directions, kinds=kinds, dtype=dtype)
+    bounds = jax.tree.map(itemgetter(1), bounds, is_leaf=_is_answer)
     said = Answers(*_compiled(definition(operation), len(args), jacobian)(delta, point, directions))
-    return jax.tree.map(
-        lambda value, bound: Answer(np.asarray(value), bound), said, jax.tree.map(_bound, bounds, is_leaf=_is_answer)
-    )
+    return jax.tree.map(lambda value, bound: Answer(np.asarray(value), bound), said, bounds)
 
 
 def _is_answer(node: Any) -> bool:
     return isinstance(node, Answer)
-
-
-def _bound(answer: Answer) -> Any:
-    return answer.bound
 
 
 def evaluated(
@@ -197,9 +193,8 @@ def program_of(
     if cores is None:
         return _traced(f, kind, tuple(shapes), batched)
     named = tuple(("batch",) * batched + core for core in (cores[-1], *cores[:-1]))
-    sizes = {
-        name: size for core, shape in zip(named, shapes, strict=True) for name, size in zip(core, shape, strict=True)
-    }
+    pairs = zip(named, shapes, strict=True)
+    sizes = {name: size for core, shape in pairs for name, size in zip(core, shape, strict=True)}
     return _with_numbers(f, kind, named, batched, tuple(sizes.items()))
 
 

@@ -167,9 +167,8 @@ def _selected(which: Array, no: Array, yes: Array) -> Array:
 def _converted(lift: Callable[[Array], Array], params: Params, a: Array) -> Array:
     """Truth values and indices that become numbers; numbers stay as they are."""
     if a.dtype != object:
-        return (
-            lift(a.astype(np.float64)) if np.dtype(params["new_dtype"]).kind == "f" else a.astype(params["new_dtype"])
-        )
+        to = np.dtype(params["new_dtype"])
+        return lift(a.astype(np.float64)) if to.kind == "f" else a.astype(to)
     numbers = {None: arb.nan(), True: arb(1), False: arb(0)}
     return as_array(np.frompyfunc(lambda x: numbers[x] if x is None or isinstance(x, bool) else x, 1, 1)(a))
 

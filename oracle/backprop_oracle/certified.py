@@ -36,11 +36,9 @@ from flint import arb, arb_series
 from .autodiff import Asked, Cores, program_of
 from .balls import over_all_ways, over_balls, over_fractions, slopes
 from .definitions import definition, row_of
-from .enclosures import Enclosures, PrecisionCapReached, Undecided, position, working_precision, ziv
+from .enclosures import Enclosures, Undecided, position, working_precision, ziv
 from .numbers import Series, head
 from .program import Array, Program
-
-__all__ = ["Enclosures", "PrecisionCapReached", "jacobian", "slopes_at", "value", "vjp", "vjp_by_slopes"]
 
 Over = Callable[[Program, Sequence[Array]], Any]  # balls or fractions: an interpreter of programs
 Entries = Sequence[int] | None  # flat indices, or all
@@ -252,6 +250,7 @@ def _chosen(p: Point, at: Mapping[int, Sequence[int]] | None) -> list[Entries]:
 def _point(operation: Asked, args: Sequence[Any], dtype: Any) -> Point:
     """Checks arguments."""
     arrays = tuple(np.asarray(arg) for arg in args)
+    wide = tuple(a.astype(np.float64) for a in arrays)  # which holds every number of float32
     target = np.result_type(*arrays) if dtype is None else np.dtype(dtype)
     f = definition(operation)
     if callable(operation):
@@ -259,7 +258,7 @@ def _point(operation: Asked, args: Sequence[Any], dtype: Any) -> Point:
         for i, array in enumerate(arrays):
             _check_numbers(f"{name}: argument {i}", array)
         output = jax.eval_shape(f, *(jax.ShapeDtypeStruct(a.shape, np.float64) for a in arrays)).shape
-        return Point(name, f, None, _wide(arrays), output, target)
+        return Point(name, f, None, wide, output, target)
     row = row_of(operation)
     if len(arrays) != len(row.arguments):
         raise ValueError(f"{row.name} takes {len(row.arguments)} arguments {row.signature}, got {len(arrays)}")
@@ -279,12 +278,7 @@ def _point(operation: Asked, args: Sequence[Any], dtype: Any) -> Point:
             raise ValueError(f"{where}: expected a logit that is not masked")
     if any(sizes[letter] == 0 for letter in row.positive):
         raise ValueError(f"{row.name} of nothing: expected {row.positive[0]} ≥ 1")
-    return Point(row.name, f, row.cores, _wide(arrays), tuple(sizes[k] for k in row.cores[-1]), target)
-
-
-def _wide(arrays: Sequence[Array]) -> tuple[Array, ...]:
-    """In float64, which holds every number of float32."""
-    return tuple(a.astype(np.float64) for a in arrays)
+    return Point(row.name, f, row.cores, wide, tuple(sizes[k] for k in row.cores[-1]), target)
 
 
 def _cotangent(p: Point, delta: Any) -> Array:

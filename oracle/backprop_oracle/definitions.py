@@ -147,14 +147,11 @@ def definition(operation: str | Operation | Function) -> Function:
     if callable(operation):
         return operation
     row = row_of(operation)
-    if row.base not in DEFINITIONS:
-        raise LookupError(
-            f"{row.name} has no definition: add {row.base!r} to DEFINITIONS in backprop_oracle/definitions.py"
-        )
-    for h in row.functions:
-        if h.name not in FUNCTIONS:
+    needed = [("DEFINITIONS", row.base, DEFINITIONS), *(("FUNCTIONS", h.name, FUNCTIONS) for h in row.functions)]
+    for table, name, known in needed:
+        if name not in known:
             raise LookupError(
-                f"{row.name} has no definition: add {h.name!r} to FUNCTIONS in backprop_oracle/definitions.py"
+                f"{row.name} has no definition: add {name!r} to {table} in backprop_oracle/definitions.py"
             )
     return _bound(DEFINITIONS[row.base], tuple(FUNCTIONS[h.name] for h in row.functions))
 

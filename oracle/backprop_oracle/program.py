@@ -66,10 +66,7 @@ class Program:
         return [_with_sizes(e.params, None) is not e.params for e in self.equations]
 
 
-Apply = Callable[[Equation, Sequence[Any]], Any]
-
-
-def run(program: Program, args: Sequence[Any], constant: Callable[[Array], Any], apply: Apply) -> Any:
+def run(program: Program, args: Sequence[Any], constant: Callable[[Array], Any], apply: Callable[..., Any]) -> Any:
     """The outputs of a program: `constant` takes its numbers in, `apply` gives the result of an equation, or results.
 
     >>> program = traced(lambda x: 2 * x + 1, jax.ShapeDtypeStruct((), np.float64))

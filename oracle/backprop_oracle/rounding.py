@@ -197,10 +197,6 @@ def _selected(equation: Equation, v: Sequence[Array], e: Sequence[Array], precis
     return both if finite.all() else np.where(finite, both, np.inf)
 
 
-def _reduced(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
-    return e[0].max(tuple(equation.params["axes"]))
-
-
 def _picked(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
     return picked(equation, [error if a.dtype.kind == "f" else a for a, error in zip(v, e, strict=True)], 0.0)
 
@@ -211,9 +207,8 @@ _RULES: Mapping[str, Callable[..., Array]] = {  # of what adds no rounding of it
     **dict.fromkeys(COMPARISONS, _open),
     **dict.fromkeys(_LARGEST, lambda equation, v, e, precision: np.maximum(*e)),
     **dict.fromkeys(PICKS, _picked),
+    **dict.fromkeys(("reduce_max", "reduce_min"), lambda equation, v, e, _: e[0].max(tuple(equation.params["axes"]))),
     "select_n": _selected,
-    "reduce_max": _reduced,
-    "reduce_min": _reduced,
     "sign": lambda equation, v, e, precision: np.where((e[0] > 0) & (np.abs(v[0]) <= e[0]), 2.0, 0.0),
 }
 

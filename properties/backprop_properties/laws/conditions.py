@@ -24,9 +24,9 @@ from flint import arb
 
 from backprop_oracle.autodiff import program_of
 from backprop_oracle.balls import over_balls
-from backprop_oracle.certified import PrecisionCapReached, slopes_at
+from backprop_oracle.certified import slopes_at
 from backprop_oracle.definitions import FUNCTIONS, definition, row_of
-from backprop_oracle.enclosures import round_to, working_precision
+from backprop_oracle.enclosures import PrecisionCapReached, round_to, working_precision
 from backprop_oracle.program import Equation, Program, contraction
 from backprop_reference import Operation, ScalarFunction, identity
 

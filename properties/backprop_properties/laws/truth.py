@@ -17,7 +17,7 @@ from flint import arb
 from backprop_oracle import certified
 from backprop_oracle.autodiff import evaluated
 from backprop_oracle.definitions import definition
-from backprop_oracle.enclosures import Enclosures, round_to
+from backprop_oracle.enclosures import Enclosures, PrecisionCapReached, round_to
 from backprop_reference import Operation, ScalarFunction
 
 from ..cases.case import Case
@@ -172,7 +172,7 @@ def questions(operation: Operation, case: Case, kind: str, *, work: int = WORK) 
     sizes = _rounding(operation, case, kind) if operation.promise == "definition" else scale(operation, kind, *point)
     try:
         truths = _TRUTHS[kind](operation, *point)
-    except certified.PrecisionCapReached:  # a kink that no digit decides: refused, and nothing is asked
+    except PrecisionCapReached:  # a kink that no digit decides: refused, and nothing is asked
         return ()
     if kind == "value":
         return (_question(operation, case, "u", "u", truths, sizes),)
@@ -310,7 +310,7 @@ def rules_of_derivatives_agree_with_power_series(p: Point) -> Iterator[Holds]:
     try:
         by_rules = certified.vjp(p.operation, p.case.delta, *p.case.args)
         by_series = certified.vjp_by_slopes(p.operation, p.case.delta, *p.case.args)
-    except certified.PrecisionCapReached:  # a kink that no digit decides
+    except PrecisionCapReached:  # a kink that no digit decides
         return
     for name, one, other in zip(p.operation.arguments, by_rules, by_series, strict=True):
         for k, (a, b) in enumerate(zip(one.balls, other.balls, strict=True)):
