@@ -13,10 +13,6 @@ def _strided(a: Array) -> Array:
     return wide[..., 0]
 
 
-def _reversed(a: Array) -> Array:
-    return np.flip(np.flip(a).copy())
-
-
 def _offset(a: Array) -> Array:
     """One element past the start of its buffer, so not aligned to a vector register."""
     buffer = np.zeros(a.size + 1, a.dtype)
@@ -33,7 +29,7 @@ def _read_only(a: Array) -> Array:
 LAYOUTS: Mapping[str, Callable[[Array], Array]] = {
     "Fortran order": lambda a: np.array(a, order="F"),
     "strided": _strided,
-    "reversed": _reversed,
+    "reversed": lambda a: np.flip(np.flip(a).copy()),
     "offset": _offset,
     "read-only": _read_only,
 }

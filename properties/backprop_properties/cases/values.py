@@ -19,6 +19,7 @@ from .case import Array
 
 Random = np.random.Generator
 Shape = tuple[int, ...]
+TIES = (0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0)
 
 
 def _own(a: Any, core: Shape) -> Array:
@@ -28,10 +29,6 @@ def _own(a: Any, core: Shape) -> Array:
 
 def _ordinary(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     return draw.normal(size=lead + core) * _own(draw.choice([1.0, 3.0, 10.0], size=lead), core)
-
-
-def _ties(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    return draw.choice([0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0], size=lead + core)
 
 
 def _equal(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
@@ -50,25 +47,10 @@ def _log_uniform(low: float, high: float, draw: Random, shape: Shape) -> Array:
     return draw.choice([-1.0, 1.0], size=shape) * np.exp2(draw.uniform(np.log2(low), np.log2(high), size=shape))
 
 
-def _tiny(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """From the smallest subnormal to a little above the smallest normal number, and zeros."""
-    a = _log_uniform(float(info.smallest_subnormal), 1e3 * float(info.smallest_normal), draw, lead + core)
-    return np.where(draw.random(lead + core) < 0.1, 0.0, a)
-
-
-def _huge(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    return _log_uniform(float(info.max) ** 0.5, float(info.max), draw, lead + core)
-
-
-def _anything(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """Any number of the dtype, each power of two as likely, and zeros."""
-    a = _log_uniform(float(info.smallest_subnormal), float(info.max), draw, lead + core)
-    return np.where(draw.random(lead + core) < 0.1, 0.0, a)
-
-
-def _mixed(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
-    """Sizes from 1e-9 to 1e9: sums that cancel, and sums that absorb."""
-    return _log_uniform(1e-9, 1e9, draw, lead + core)
+def _from_smallest(high: float, draw: Random, shape: Shape, info: Any) -> Array:
+    """From the smallest subnormal number, each power of two as likely, and zeros."""
+    a = _log_uniform(float(info.smallest_subnormal), high, draw, shape)
+    return np.where(draw.random(shape) < 0.1, 0.0, a)
 
 
 def _ahead(low: float, high: float, draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
@@ -105,17 +87,17 @@ ARRAYS: Mapping[str, Callable[[Random, Shape, Shape, Any], Array]] = {
     "ordinary": _ordinary,
     "confident": partial(_ahead, 1.0, 700.0),
     "subnormal": partial(_ahead, 690.0, 760.0),
-    "ties": _ties,
+    "ties": lambda draw, lead, core, info: draw.choice(TIES, size=lead + core),
     "near-ties": _near_ties,
     "equal": _equal,
     "masks": _masks,
     "single": _ordinary,
     "saturated": _saturated,
     "zeros": _zeros_of_slopes,
-    "mixed": _mixed,
-    "tiny": _tiny,
-    "huge": _huge,
-    "anything": _anything,
+    "mixed": lambda draw, lead, core, info: _log_uniform(1e-9, 1e9, draw, lead + core),  # sums cancel, and absorb
+    "tiny": lambda draw, lead, core, info: _from_smallest(1e3 * float(info.smallest_normal), draw, lead + core, info),
+    "huge": lambda draw, lead, core, info: _log_uniform(float(info.max) ** 0.5, float(info.max), draw, lead + core),
+    "anything": lambda draw, lead, core, info: _from_smallest(float(info.max), draw, lead + core, info),
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from ..verification.names import split_names
 from .console import console, counted, fail
@@ -12,14 +12,14 @@ from .files import check_writable, with_parts, write_json
 
 
 def accuracy(
-    operations: Annotated[str | None, typer.Option(help="Only these, separated by commas.", metavar="NAMES")] = None,
-    cases: Annotated[int, typer.Option(min=1, help="Cases for each operation, regime and dtype.")] = 6,
-    seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other cases.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every row here.", metavar="FILE")] = None,
-    plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw it here, as SVG.", metavar="FILE")] = None,
+    operations: Annotated[str | None, Option(help="Only these, separated by commas.", metavar="NAMES")] = None,
+    cases: Annotated[int, Option(min=1, help="Cases for each operation, regime and dtype.")] = 6,
+    seed: Annotated[int, Option(min=0, help="Other seeds draw other cases.")] = 0,
+    json_file: Annotated[Path | None, Option("--json", help="Write every row here.", metavar="FILE")] = None,
+    plot_file: Annotated[Path | None, Option("--plot", help="Draw it here, as SVG.", metavar="FILE")] = None,
     readme: Annotated[
         Path | None,
-        typer.Option(help="Put the table into this Markdown file, between its `accuracy` markers.", metavar="FILE"),
+        Option(help="Put the table into this Markdown file, between its `accuracy` markers.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Compare worst errors against the certified truth: the reference, JAX, and PyTorch and SciPy where installed.

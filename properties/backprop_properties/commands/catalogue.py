@@ -3,13 +3,13 @@
 import json
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from .console import console
 
 
 def list_operations(
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON array.")] = False,
+    as_json: Annotated[bool, Option("--json", help="For machines: one JSON array.")] = False,
 ) -> None:
     """All operations, with their arguments, shapes and slides."""
     from rich.markup import escape

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from ..verification.names import split_names
 from .console import complain, console, errors, fail
@@ -13,10 +14,10 @@ from .files import as_json, check_writable, write_json
 
 def check(
     context: typer.Context,  # its object is a process that is ready for a check, or None
-    files: Annotated[list[Path], typer.Argument(help="Python files with your functions.", metavar="FILE.py…")],
+    files: Annotated[list[Path], Argument(help="Python files with your functions.", metavar="FILE.py…")],
     operations: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--operations",
             "--operation",
             help="Only these, separated by commas; `activation` means every activation[…].",
@@ -24,34 +25,32 @@ def check(
         ),
     ] = None,
     level: Annotated[
-        str, typer.Option(help="standard: as careful frameworks; strict: as the reference.", metavar="LEVEL")
+        str, Option(help="standard: as careful frameworks; strict: as the reference.", metavar="LEVEL")
     ] = "standard",
     dtype: Annotated[
         list[str] | None,
-        typer.Option(help="Of float64 (if not given), float32, float16 and bfloat16.", metavar="DTYPES"),
+        Option(help="Of float64 (if not given), float32, float16 and bfloat16.", metavar="DTYPES"),
     ] = None,
     domain: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             help='What is not promised (y=one-hot, n="multiple of 8"), or is (masks); may be given again.',
             metavar="RULE",
         ),
     ] = None,
-    batch: Annotated[bool, typer.Option("--batch", help="They take leading batch axes, too.")] = False,
-    max_examples: Annotated[
-        int, typer.Option("--examples", "--max-examples", min=1, help="Cases for each operation.")
-    ] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Other seeds try other numbers.")] = 0,
+    batch: Annotated[bool, Option("--batch", help="They take leading batch axes, too.")] = False,
+    max_examples: Annotated[int, Option("--examples", "--max-examples", min=1, help="Cases for each operation.")] = 200,
+    seed: Annotated[int, Option(min=0, help="Other seeds try other numbers.")] = 0,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for each operation; one call, or the import, gets a quarter of it.")
+        float, Option(min=0.1, help="Seconds for each operation; one call, or the import, gets a quarter of it.")
     ] = 240,
-    memory: Annotated[int, typer.Option(min=64, help="Megabytes that an operation may ask for (on Linux).")] = 4096,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; one a core, if not given.")] = None,
+    memory: Annotated[int, Option(min=64, help="Megabytes that an operation may ask for (on Linux).")] = 4096,
+    jobs: Annotated[int | None, Option(min=1, help="Processes at a time; one a core, if not given.")] = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", help="Write the reports here; - is standard output.", metavar="FILE")
+        str | None, Option("--json", help="Write the reports here; - is standard output.", metavar="FILE")
     ] = None,
     junit_file: Annotated[
-        Path | None, typer.Option("--junit", help="Write them here as JUnit XML, one test a law.", metavar="FILE")
+        Path | None, Option("--junit", help="Write them here as JUnit XML, one test a law.", metavar="FILE")
     ] = None,
 ) -> None:
     """Is your backward pass right? Checks the functions in a file of yours.

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from .console import console, counted, fail
 from .files import check_writable, with_parts, write_json
@@ -11,14 +12,14 @@ from .files import check_writable, with_parts, write_json
 
 def selftest(
     names: Annotated[
-        str | None, typer.Option("--only", help="Rows whose names have this text, or operations.", metavar="TEXT")
+        str | None, Option("--only", help="Rows whose names have this text, or operations.", metavar="TEXT")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core, if not given.")] = None,
-    alone: Annotated[bool, typer.Option("--alone", help="Without the checks of other libraries.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every row here.", metavar="FILE")] = None,
+    jobs: Annotated[int | None, Option(min=1, help="Processes; one for each core, if not given.")] = None,
+    alone: Annotated[bool, Option("--alone", help="Without the checks of other libraries.")] = False,
+    json_file: Annotated[Path | None, Option("--json", help="Write every row here.", metavar="FILE")] = None,
     readme: Annotated[
         Path | None,
-        typer.Option(help="Put the table into this Markdown file, between its `selftest` markers.", metavar="FILE"),
+        Option(help="Put the table into this Markdown file, between its `selftest` markers.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Put `check` to the test: every planted fault must be rejected, every right neighbour accepted.

@@ -1,11 +1,10 @@
 """The command `backprop show`."""
 
 import inspect
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument
 
 from ..verification.names import unknown
 from .console import console, fail
@@ -17,23 +16,18 @@ if TYPE_CHECKING:
 
 
 def show(
-    operation: Annotated[str, typer.Argument(help="A name of `backprop list`, as softmax or activation[tanh].")],
+    operation: Annotated[str, Argument(help="A name of `backprop list`, as softmax or activation[tanh].")],
 ) -> None:
     """An operation's formula and shapes, and the slide's derivation with the value of every factor on a small input."""
     from backprop_reference import OPERATIONS
-
-    family = [name for name, row in OPERATIONS.items() if operation in (name, row.base)]
-    if not family:
-        raise fail(unknown(operation, OPERATIONS))
-    print_derivation(OPERATIONS[family[0]])
-
-
-def print_derivation(row: "Operation") -> None:
-    """Formula and shapes from the docstrings, then every factor of the slide's derivation on a small input."""
     from backprop_reference.derivations import DERIVATIONS, derivation, product
 
+    row = next((row for name, row in OPERATIONS.items() if operation in (name, row.base)), None)
+    if row is None:
+        raise fail(unknown(operation, OPERATIONS))
     for function in (row.forward, row.jacobian, row.vjp):
-        plain = next((f for f in _unbound(function) if inspect.isfunction(f) and f.__doc__), function)
+        bound = (function.func, *function.args) if isinstance(function, partial) else (function,)
+        plain = next((f for f in bound if inspect.isfunction(f) and f.__doc__), function)
         text = inspect.cleandoc(plain.__doc__ or "").split("\n\n>>>")[0]
         console.print(f"[bold]{plain.__name__}[/]")
         console.print(f"{text}\n", markup=False)
@@ -52,11 +46,6 @@ def print_derivation(row: "Operation") -> None:
         console.print("a basic operation: the slide states its Jacobians")
     for argument, J in zip(row.arguments, row.jacobian(*args), strict=True):
         _print_jacobian(f"∂/∂{argument}", J)
-
-
-def _unbound(function: Callable[..., object]) -> tuple[object, ...]:
-    """The functions that a row's function is made of, the operation's own among them."""
-    return (function.func, *function.args) if isinstance(function, partial) else (function,)
 
 
 def small_input(row: "Operation") -> list["np.ndarray[Any, Any]"]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from .console import complain, fail, say
 
@@ -21,7 +22,7 @@ vectors = typer.Typer(
 
 MOST_SHOWN = 20
 
-Folder = Annotated[Path | None, typer.Argument(help="The set; that of this version, if not given.", metavar="[DIR]")]
+Folder = Annotated[Path | None, Argument(help="The set; that of this version, if not given.", metavar="[DIR]")]
 
 
 @vectors.command()
@@ -29,14 +30,14 @@ def check(
     folder: Folder = None,
     implementation: Annotated[
         Path | None,
-        typer.Option(help="Judge the functions in this file, not the reference. Runs the file.", metavar="FILE.py"),
+        Option(help="Judge the functions in this file, not the reference. Runs the file.", metavar="FILE.py"),
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="Leave out cases with this flag, such as Batch; may be given again.", metavar="FLAG"),
+        Option(help="Leave out cases with this flag, such as Batch; may be given again.", metavar="FLAG"),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds that a case of FILE.py may take; 0 is no limit.", metavar="SECONDS")
+        float, Option(min=0, help="Seconds that a case of FILE.py may take; 0 is no limit.", metavar="SECONDS")
     ] = 10,
 ) -> None:
     """Is the set whole, and does the reference (or your implementation) agree with every case?
@@ -98,11 +99,11 @@ def _judge(cases: "Mapping[str, list[Vector]]", implementation: Path | None, tim
 
 @vectors.command()
 def write(
-    folder: Annotated[Path, typer.Argument(help="An empty folder, or a new one.", metavar="DIR")],
+    folder: Annotated[Path, Argument(help="An empty folder, or a new one.", metavar="DIR")],
     version: Annotated[
-        int | None, typer.Option(min=1, help="Of the new set; the next after that of this version, if not given.")
+        int | None, Option(min=1, help="Of the new set; the next after that of this version, if not given.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other numbers.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Other seeds draw other numbers.")] = 0,
 ) -> None:
     """Write a new set, with results from the certified oracle, into an empty folder and nowhere else.
 
@@ -139,8 +140,8 @@ def add() -> None:
 
 @vectors.command()
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="OLD")],
-    new: Annotated[Path, typer.Argument(metavar="NEW")],
+    old: Annotated[Path, Argument(metavar="OLD")],
+    new: Annotated[Path, Argument(metavar="NEW")],
 ) -> None:
     """What changed from one set to another, entry by entry, in ULP.
 
@@ -161,9 +162,9 @@ def diff(
 
 @vectors.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="An empty folder, or a new one.", metavar="DIR")],
-    form: Annotated[str, typer.Option("--format", help="npz (NumPy), or csv with one line an entry.")] = "npz",
-    source: Annotated[Path | None, typer.Option("--from", help="Another set than this version's.")] = None,
+    folder: Annotated[Path, Argument(help="An empty folder, or a new one.", metavar="DIR")],
+    form: Annotated[str, Option("--format", help="npz (NumPy), or csv with one line an entry.")] = "npz",
+    source: Annotated[Path | None, Option("--from", help="Another set than this version's.")] = None,
 ) -> None:
     """Write the cases in another format, one file an operation."""
     from ..frozen.export import export as write_files

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
 from ..verification.names import split_names
 from .console import console, errors, fail, live_line, say
@@ -25,15 +26,15 @@ JAX_LAWS = ("forward_equals_jax", "vjp_equals_jax_vjp", "jacobian_equals_jacrev"
 def verify(
     operations: Annotated[
         str | None,
-        typer.Option(help="Only these, separated by commas; `activation` means every activation[…].", metavar="NAMES"),
+        Option(help="Only these, separated by commas; `activation` means every activation[…].", metavar="NAMES"),
     ] = None,
     examples: Annotated[
-        int, typer.Option(min=1, help="Cases for each operation: up to 100 by all laws, those above it in sweeps.")
+        int, Option(min=1, help="Cases for each operation: up to 100 by all laws, those above it in sweeps.")
     ] = 30,
-    seed: Annotated[int, typer.Option(min=0, help="Other seeds try other shapes and other values.")] = 0,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core, if not given.")] = None,
+    seed: Annotated[int, Option(min=0, help="Other seeds try other shapes and other values.")] = 0,
+    jobs: Annotated[int | None, Option(min=1, help="Processes; one for each core, if not given.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all that was measured to this file.", metavar="FILE")
+        Path | None, Option("--json", help="Write all that was measured to this file.", metavar="FILE")
     ] = None,
 ) -> None:
     """Run every law on every operation: the main job.

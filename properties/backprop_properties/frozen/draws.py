@@ -36,18 +36,13 @@ def sized(low: int, high: int) -> Maker:
 ordinary = sized(-3, 1)
 
 
-def small(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    """Sixteenths, short in a file."""
-    return [draw.randint(-48, 48) / 16 for _ in range(n)]
+def among(*numbers: float) -> Maker:
+    return lambda draw, n, dtype: [draw.choice(numbers) for _ in range(n)]
 
 
-def integers(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    """From -3 to 3, but no zero."""
-    return [float(draw.choice((-3, -2, -1, 1, 2, 3))) for _ in range(n)]
-
-
-def ties(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
-    return [draw.choice((0.0, -0.0, 1.0, 1.0, -1.0, 2.0, 0.5)) for _ in range(n)]
+small = among(*(k / 16 for k in range(-48, 49)))  # short in a file
+integers = among(-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
+ties = among(0.0, -0.0, 1.0, 1.0, -1.0, 2.0, 0.5)
 
 
 def equal(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
