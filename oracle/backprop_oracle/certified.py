@@ -36,9 +36,11 @@ from flint import arb, arb_series
 from .autodiff import Asked, Cores, program_of
 from .balls import over_all_ways, over_balls, over_fractions, slopes
 from .definitions import definition, row_of
-from .enclosures import Enclosures, Undecided, position, working_precision, ziv
+from .enclosures import Enclosures, PrecisionCapReached, Undecided, position, working_precision, ziv
 from .numbers import Series, head
 from .program import Array, Program
+
+__all__ = ["Enclosures", "PrecisionCapReached", "jacobian", "slopes_at", "value", "vjp", "vjp_by_slopes"]
 
 Over = Callable[[Program, Sequence[Array]], Any]  # balls or fractions: an interpreter of programs
 Entries = Sequence[int] | None  # flat indices, or all

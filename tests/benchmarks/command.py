@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backprop_properties.commands.files import between_markers, check_writable, text_of
+from backprop_properties.commands.files import check_writable, with_parts
 
 from .cells import CELLS, GROWTH, LIMITS, Cell
 from .contenders import PEERS, REFERENCE
@@ -90,7 +90,7 @@ def bench(
         selected = chosen(cells)
         check_writable([json_file, plot_file, readme])
         if readme is not None:
-            between_markers(text_of(readme), "", "bench")
+            with_parts(readme, {"bench": ""})
     except (LookupError, OSError, ValueError) as error:
         raise _wrong(str(error)) from None
     if quick:
@@ -113,7 +113,7 @@ def bench(
     if plot_file is not None:
         plot_file.write_text(svg(measured), encoding="utf-8")
     if readme is not None and not interrupted:
-        text = between_markers(text_of(readme), markdown(measured, remarks), "bench")
+        text = with_parts(readme, {"bench": markdown(measured, remarks)})
         readme.write_text(text, encoding="utf-8")
     if interrupted:
         raise typer.Exit(INTERRUPTED)
