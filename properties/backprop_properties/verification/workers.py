@@ -45,7 +45,7 @@ def done(
         try:
             while waiting or under_way:
                 with _interrupts_held_back():
-                    while waiting and len(under_way) < UNDER_WAY:
+                    while waiting and len(under_way) < (1 if deaths > 1 else UNDER_WAY):  # whose fault is it?
                         future = pool.submit(work, waiting[0])
                         under_way[future] = waiting.popleft()
                         future.add_done_callback(over.put)
@@ -56,7 +56,8 @@ def done(
                 yield under_way.pop(future), result
         except BrokenExecutor:
             deaths += 1
-            waiting.extend(under_way.values())
+            lost = list(under_way.values())
+            waiting.extend(lost[1:] + lost[:1])  # last the first: it ran when the worker died, most likely
             under_way.clear()
             notes.append(f"a worker process died; its work is done again (tasks to go: {len(waiting)})")
             executor = None  # one that broke stays broken
