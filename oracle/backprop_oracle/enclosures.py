@@ -114,7 +114,6 @@ def ziv(
     evaluate: Callable[[], list[arb]],
     dtype: np.dtype[Any],
     label: Callable[[int], str],
-    terms: int = 2,
 ) -> list[arb]:
     """Evaluates at 128, 256, … bits until every ball is sharp for `dtype`.
 
@@ -124,7 +123,7 @@ def ziv(
     digits, lowest, _ = FORMATS[dtype]
     target, floor = digits + MARGIN, arb(2) ** (lowest - MARGIN)
     bits, wide, reason = START, 0, ""
-    with working_precision(START, terms):
+    with working_precision(START):
         while bits <= CAP:
             ctx.prec = bits
             try:

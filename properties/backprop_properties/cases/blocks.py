@@ -90,7 +90,7 @@ def rows_of(operation: Operation, sizes: Mapping[str, int], examples: int) -> in
 def draw_block(
     operation: Operation, sizes: Mapping[str, int], dtype: np.dtype[Any], rows: int, draw: np.random.Generator
 ) -> Block:
-    """A block with as many rows of each of the family's regimes."""
+    """A block with as many rows of each regime of the row's promise."""
     regimes = [regime for regime in regimes_of(operation) if regime != "masks"]
     shares = [len(share) for share in np.array_split(np.arange(rows), len(regimes))]
     parts: list[Case] = []
