@@ -10,10 +10,10 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 verify: $(VENV)/ready  ## every law on every operation: the main job
 	$(BIN)/backprop verify
 
-test: lint  ## the tests of all of it, on all cores: within five minutes
+test: lint  ## the tests of all of it, on all cores: some eight minutes on two
 	$(PYTEST)
 
-test-all: test  ## and those that take long: every fault, option, library and sweep that others stand for in `test`
+test-all: test  ## and those that take long: more faults, every option, library and sweep that others stand for in `test`
 	$(PYTEST) -m exhaustive
 
 lint: $(VENV)/ready
@@ -21,7 +21,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-thorough: $(VENV)/ready  ## random exploration, new cases at every run
+thorough: $(VENV)/ready  ## random exploration, new cases at every run, and every row of the longest tables: many hours
 	$(PYTEST) -m '' --hypothesis-profile=thorough tests
 
 bench: $(VENV)/ready  ## how fast: beside JAX, PyTorch and autograd where installed; BENCH='--cells softmax' chooses

@@ -1,13 +1,12 @@
 """What JAX says: `jax.vjp`, `jax.grad`, `jax.jacrev` and `jax.jvp` of the definitions, in float64.
 
-Importing this module sets JAX up for judging: 64-bit numbers, strict dtype promotion, no silent rank promotion.
 Arguments of any float dtype are taken exactly, so the answer for a float32 input is the truth at that very input, to
 float64's digits. Beside each answer stands the bound on what rounding may have done to it and to an evaluation in the
 dtype that is judged (see `rounding`).
 """
 
-from collections.abc import Callable, Sequence
-from functools import cache, lru_cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial, reduce
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -16,20 +15,11 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import Operation
-
-from .definitions import definition, multiplied_out, row_of, usual
-from .program import Program, letters, traced
+from .definition import Definition
+from .derived import Cores, program_of
+from .errors import some
 from .rounding import Answer, Precision, bounded
-
-jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
-
-
-Cores = tuple[tuple[str, ...], ...]
-Asked = str | Operation | Callable[..., Any]  # a row of the reference's table, its name, or a function of jax.numpy
+from .rows import Asked, definition, multiplied_out, row_of, usual, widened
 
 
 class Answers(NamedTuple):
@@ -87,45 +77,81 @@ def evaluated(
     """The same by NumPy, as far as `kinds` asks for it; with `batched`, of many points along the first axes.
 
     `careful` widens the bounds to what any careful framework keeps to: they hold for its usual formulas, too
-    (`definitions.usual`), and a subnormal argument may be taken for 0. `either` takes either slope at a kink for right.
+    (`rows.usual`), and a subnormal argument may be taken for 0. `either` takes either slope at a kink for right.
 
     >>> said = evaluated("square", np.ones((2, 1)), [np.array([[3.0], [4.0]])], batched=True)
     >>> said.vjp[0].value.tolist()
     [[6.0], [8.0]]
     """
+    found, *others = _by_formula(
+        operation, delta, args, tangents, kinds, np.dtype(dtype), batched=batched, careful=careful, either=either
+    )
+    return reduce(partial(_with, _either), others, found)
+
+
+def widest(
+    operation: Asked, delta: Any, args: Sequence[Any], *, kinds: Sequence[str], dtype: Any, either: bool
+) -> Answers:
+    """The same with the widest of the bounds that `careful` merges: how far a careful framework may be from the truth,
+    by whichever formula, where the truth is known and the values of no two formulas need be compared.
+
+    >>> said = widest("softmax", np.ones(2), [np.array([0.0, 3.0])], kinds=["vjp"], dtype=np.float64, either=False)
+    >>> merged = evaluated("softmax", np.ones(2), [np.array([0.0, 3.0])], careful=True)
+    >>> bool((said.forward.bound <= merged.forward.bound).all())
+    True
+    """
+    found, *others = _by_formula(operation, delta, args, (), kinds, np.dtype(dtype), careful=True, either=either)
+    return reduce(partial(_with, _wider), others, found)
+
+
+def _by_formula(
+    operation: Asked,
+    delta: Any,
+    args: Sequence[Any],
+    tangents: Sequence[Any],
+    kinds: Sequence[str],
+    dtype: np.dtype[Any],
+    *,
+    batched: bool = False,
+    careful: bool,
+    either: bool,
+) -> Iterator[Any]:
+    """The answers by the definition, and if `careful` by the other formulas, as far as these have any."""
     judged, own = ml_dtypes.finfo(dtype), np.finfo(np.float64)
     precision = Precision(
         eps=float(judged.eps) + float(own.eps),  # what is judged errs, and this errs
         tiny=float(judged.smallest_normal) + float(own.smallest_normal),
         largest=float(judged.max),
         either=either,
+        within=min(1.0, float(np.finfo(np.float32).eps / judged.eps)) if judged.bits == 16 else 1.0,
     )
-    delta, args, tangents = jax.tree.map(lambda a: np.asarray(a, np.float64), (delta, list(args), list(tangents)))
+    delta, tangents = np.asarray(delta, np.float64), [np.asarray(t, np.float64) for t in tangents]
+    args = widened(operation, args)
     flushed = precision.tiny if careful else own.smallest_normal
-    cores = None if callable(operation) else row_of(operation).cores
+    cores = None if callable(operation) else row_of(operation).traced
     ask = partial(_evaluated, cores, delta, args, tangents, precision, flushed, batched)
-    found = ask(definition(operation), kinds)
-    products = [kind for kind in kinds if kind in ("vjp", "grad")]
-    others = [(f, kinds) for f in usual(operation)] + [(f, products) for f in multiplied_out(operation)]
-    for f, some in others if careful else ():
-        also = ask(f, some)
-        found = found._replace(
-            forward=_either(found.forward, also.forward) if some is kinds else found.forward,
-            **{
-                kind: jax.tree.map(_either, getattr(found, kind), getattr(also, kind), is_leaf=_is_answer)
-                for kind in some
-            },
-        )
-    return found
+    yield ask(definition(operation), kinds)
+    if careful:
+        yield from (ask(f, kinds) for f in usual(operation))
+        products = [kind for kind in kinds if kind in ("vjp", "grad")]
+        yield from ((None, *ask(f, products)[1:]) for f in multiplied_out(operation))
+
+
+def _with(merged: Callable[[Answer, Answer], Answer], found: Sequence[Any], also: Sequence[Any]) -> Answers:
+    """Answers, each merged with that of another formula which has one."""
+    merge: Any = partial(jax.tree.map, merged, is_leaf=_is_answer)
+    return Answers(*[merge(a, b) if b else a for a, b in zip(found, also, strict=True)])
 
 
 def evaluated_at(operation: Asked, points: Sequence[tuple[Any, Sequence[Any]]], **how: Any) -> list[Answers]:
-    """What `evaluated` says of several points of one shape, `(delta, args)` each, by one run of the program.
+    """What `evaluated` says of several points of one shape, `(delta, args)` each, by one run of a lecture's program.
 
     >>> one, points = np.ones(1), [np.array([3.0]), np.array([4.0])]
     >>> [said.forward.value.tolist() for said in evaluated_at("square", [(one, [x]) for x in points])]
     [[9.0], [16.0]]
     """
+    if callable(operation) or isinstance(row_of(operation), Definition):  # whose program need not bear another axis
+        return [evaluated(operation, delta, args, **how) for delta, args in points]
     delta, *args = (np.stack(arrays) for arrays in zip(*((delta, *args) for delta, args in points), strict=True))
     said = evaluated(operation, delta, args, batched=True, **how)
     return [jax.tree.map(partial(_kth, k), said, is_leaf=_is_answer) for k in range(len(points))]
@@ -142,6 +168,13 @@ def _either(a: Answer, b: Answer) -> Answer:
     return Answer(a.value, np.where(np.isnan(apart), np.inf, np.maximum(a.bound, apart)))
 
 
+def _wider(a: Answer, b: Answer) -> Answer:
+    """The first formula's value, and the wider bound; both values are in it if more than rounding is between them."""
+    wider = np.maximum(a.bound, b.bound)
+    with np.errstate(invalid="ignore"):
+        return Answer(a.value, np.where(np.abs(a.value - b.value) <= a.bound + b.bound, wider, _either(a, b).bound))
+
+
 def _evaluated(
     cores: Cores | None,
     delta: Any,
@@ -155,15 +188,17 @@ def _evaluated(
 ) -> Answers:
     def run(kind: str, *point: Any) -> Any:
         program = program_of(f, cores, kind, (delta, *args), batched)
-        errors = [np.where((a != 0) & (np.abs(a) < flushed), flushed, 0.0) for a in point]
+        errors = [_flushed(a, flushed) for a in point]
         value, derivatives = bounded(program, precision, point, errors)
         lost = ~np.isfinite(value.bound)  # where the forward overflows, nothing is claimed of its derivatives
-        if lost.any():
+        if some(lost):
             lost = lost.any(tuple(range(1, lost.ndim))) if batched else lost.any()
             derivatives = jax.tree.map(partial(_unclaimed, lost), derivatives, is_leaf=_is_answer)
         return value, derivatives
 
     scalar = delta.ndim == (1 if batched else 0)
+    if len(tangents) == len(args):  # integers have none
+        tangents = [t for t, a in zip(tangents, args, strict=True) if a.dtype.kind == "f"]
     points: dict[str, tuple[str, Sequence[Any]]] = {
         "vjp": ("vjp", (delta, *args)),
         "grad": ("vjp", (np.ones_like(delta), *args)),
@@ -174,58 +209,17 @@ def _evaluated(
     return Answers(next(iter(found.values()))[0], **{kind: derivatives for kind, (_, derivatives) in found.items()})
 
 
+def _flushed(a: Any, tiny: float) -> Any:
+    """What is lost where a subnormal number is taken for 0."""
+    return np.where((a != 0) & (np.abs(a) < tiny), tiny, 0.0) if a.dtype.kind == "f" else np.zeros(a.shape)
+
+
 def _unclaimed(lost: Any, answer: Answer) -> Answer:
     lost = np.reshape(lost, np.shape(lost) + (1,) * (answer.value.ndim - np.ndim(lost)))
     return Answer(answer.value, np.where(lost, np.inf, answer.bound))
 
 
-# ── Programs ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def program_of(
-    f: Callable[..., Any], cores: Cores | None, kind: str, point: Sequence[Any], batched: bool = False
-) -> Program:
-    """The "value", or with it what JAX derives: the "vjp", the "jvp" or the "jacobian", at a cotangent and arguments.
-
-    With the core shapes of the arguments and the output in letters, one trace serves all sizes.
-    """
-    shapes = [np.shape(a) for a in point]
-    if cores is None:
-        return _traced(f, kind, tuple(shapes), batched)
-    named = tuple(("batch",) * batched + core for core in (cores[-1], *cores[:-1]))
-    pairs = zip(named, shapes, strict=True)
-    sizes = {name: size for core, shape in pairs for name, size in zip(core, shape, strict=True)}
-    return _with_numbers(f, kind, named, batched, tuple(sizes.items()))
-
-
-@lru_cache(maxsize=4096)
-def _with_numbers(
-    f: Callable[..., Any], kind: str, named: Cores, batched: bool, sizes: tuple[tuple[str, int], ...]
-) -> Program:
-    return _traced(f, kind, named, batched).at(dict(sizes))
-
-
-@lru_cache(maxsize=1024)
-def _traced(f: Callable[..., Any], kind: str, shapes: tuple[tuple[Any, ...], ...], batched: bool) -> Program:
-    """The program for a cotangent and arguments of these shapes, in numbers or in letters."""
-    names = {name for shape in shapes for name in shape if isinstance(name, str)}
-    sizes = letters(" ".join(sorted(names)))
-    cotangent, *arguments = (tuple(sizes.get(n, n) for n in shape) for shape in shapes)
-    count, every = len(arguments), tuple(range(len(arguments)))
-    kinds: dict[str, Callable[..., Any]] = {
-        "value": f,
-        "vjp": lambda delta, *args: _with_pull_back(f, delta, args),
-        "jvp": lambda *both: jax.jvp(f, both[:count], both[count:]),
-        "jacobian": lambda *args: (f(*args), jax.jacrev(f, every)(*args)),
-    }
-    points = {"vjp": (cotangent, *arguments), "jvp": (*arguments, *arguments)}.get(kind, tuple(arguments))
-    ask = jax.vmap(kinds[kind]) if batched else kinds[kind]
-    return traced(ask, *(jax.ShapeDtypeStruct(shape, np.float64) for shape in points))
-
-
-def _with_pull_back(f: Callable[..., Any], delta: Any, args: Sequence[Any]) -> Any:
-    value, pull_back = jax.vjp(f, *args)
-    return value, pull_back(delta)
+# ── JAX itself ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @cache
@@ -234,10 +228,10 @@ def _compiled(f: Callable[..., Any], arguments: int, jacobian: bool) -> Callable
     every = tuple(range(arguments))
 
     def ask(delta: Any, args: Any, tangents: Any) -> Any:
-        value, vjp = _with_pull_back(f, delta, args)
+        value, pull_back = jax.vjp(f, *args)
         return (
             value,
-            vjp,
+            pull_back(delta),
             jax.jvp(f, args, tangents)[1],
             jax.grad(f, every)(*args) if jnp.ndim(value) == 0 else (),
             jax.jacrev(f, every)(*args) if jacobian else (),

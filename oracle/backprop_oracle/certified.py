@@ -26,23 +26,26 @@ array([0.33333333])
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flint import arb, arb_series
 
-from .autodiff import Asked, Cores, program_of
 from .balls import over_all_ways, over_balls, over_fractions, slopes
-from .definitions import definition, row_of
+from .definition import Definition
+from .derived import Cores, program_of
 from .enclosures import Enclosures, PrecisionCapReached, Undecided, position, working_precision, ziv
+from .needed import Needs, Wanted, looked, needed
 from .numbers import Series, head
 from .program import Array, Program
+from .rows import Asked, definition, row_of, widened
+from .shapes import shape_of, sizes_of
 
-__all__ = ["Enclosures", "PrecisionCapReached", "jacobian", "slopes_at", "value", "vjp", "vjp_by_slopes"]
+__all__ = ["Enclosures", "PrecisionCapReached", "costs", "jacobian", "slopes_at", "value", "vjp", "vjp_by_slopes"]
 
-Over = Callable[[Program, Sequence[Array]], Any]  # balls or fractions: an interpreter of programs
+Over = Callable[..., Any]  # balls or fractions: an interpreter of programs
 Entries = Sequence[int] | None  # flat indices, or all
 
 
@@ -59,19 +62,27 @@ class Point(NamedTuple):
     def program(self, kind: str) -> Program:
         return program_of(self.f, self.cores, kind, (np.empty(self.output), *self.args))
 
+    @property
+    def moving(self) -> list[bool]:
+        """Which arguments have a derivative; integers have none."""
+        return [a.dtype.kind == "f" for a in self.args]
+
 
 def value(operation: Asked, *args: Any, dtype: Any = None, at: Entries = None) -> Enclosures:
     """The operation's result, sharp for `dtype` (by default that of the arguments).
 
     `operation` is a row of the reference's table, its name, or a function of `jax.numpy`. `at` selects entries by
-    their index into the flat result, for long vectors; the result has shape `(len(at),)`.
+    their index into the flat result, for long vectors; the result has shape `(len(at),)`. No more is computed than
+    they need (`needed.py`).
 
     >>> value("softmax", np.zeros(3)).balls[0].str(20)
     '[0.33333333333333333333 +/- 3.34e-21]'
     """
     p = _point(operation, args, dtype)
     program = p.program("value")
-    return _enclosed(p, "value", [p.output], lambda over: [over(program, p.args)], [at])[0]
+    needs = _needs(program, p.args, None if at is None else [at])
+    found: Enclosures = _enclosed(p, "value", [p.output], lambda over: [over(program, p.args, needs())], [at])[0]
+    return found
 
 
 def vjp(
@@ -80,7 +91,7 @@ def vjp(
     """One cotangent for each argument, of its shape: the gradient of `sum_k delta_k f_k`.
 
     `at` selects entries: it maps an argument's position to indices into that argument, flat; those of arguments that
-    it does not name come back empty.
+    it does not name come back empty. An argument of integers has no cotangent: None.
 
     >>> vjp("softmax", np.array([1e9, 1e9]), np.array([3.0, -700.0]))[0].nearest()
     array([0., 0.])
@@ -91,8 +102,28 @@ def vjp(
         return _enclosed(
             p, "vjp", [a.shape for a in p.args], lambda over: list(map(np.zeros_like, p.args)), _chosen(p, at)
         )
-    shapes = [a.shape for a in p.args]
-    return _enclosed(p, "vjp", shapes, lambda over: over(program, (cotangent, *p.args))[1], _chosen(p, at))
+    shapes, chosen, point = [a.shape for a in p.args], _chosen(p, at), (cotangent, *p.args)
+    needs = _needs(program, point, None if at is None else _of_cotangents(p, chosen))
+    return _enclosed(p, "vjp", shapes, lambda over: over(program, point, needs())[1], chosen)
+
+
+def costs(operation: Asked, kind: str, delta: Any, *args: Any, at: Mapping[int, Sequence[int]]) -> dict[int, float]:
+    """How many balls each of `at` would cost: 0 in a "value", or the arguments' positions in a "vjp".
+
+    A few entries of a row's result need the row; those of a parameter that all rows share need all rows.
+
+    >>> x, g = np.ones((100, 8)), np.ones(8)
+    >>> costs(lambda x, g: x * g, "vjp", x, x, g, at={0: [0], 1: [0]})
+    {0: 4.0, 1: 303.0}
+    """
+    p = _point(operation, args, None)
+    program = p.program(kind)
+    look = looked(program, p.args if kind == "value" else (np.asarray(delta, np.float64), *p.args))
+
+    def outputs(i: int) -> Wanted:
+        return [at[i]] if kind == "value" else _of_cotangents(p, _chosen(p, {i: at[i]}))
+
+    return {i: needed(program, look, outputs(i)).cost for i in at}
 
 
 def jacobian(
@@ -120,7 +151,8 @@ def jacobian(
         for row in wanted & set(range(outputs)):
             unit = (np.arange(outputs) == row).astype(np.float64).reshape(p.output)
             for J, d in zip(found, over(program, (unit, *p.args))[1], strict=True):
-                J.reshape(outputs, d.size)[row] = d.ravel()
+                if d is not None:
+                    J.reshape(outputs, d.size)[row] = d.ravel()
         return found
 
     return _enclosed(p, "jacobian", shapes, rows, chosen)
@@ -140,7 +172,8 @@ def vjp_by_slopes(operation: Asked, delta: Any, *args: Any, dtype: Any = None) -
         return sum((cotangent[j] * by for j, by in found.items() if cotangent[j]), arb(0))
 
     def every(over: Over) -> list[Array]:
-        return [np.array([slope(over, i, k) for k in range(a.size)], object) for i, a in enumerate(p.args)]
+        sizes = [a.size if moves else 0 for a, moves in zip(p.args, p.moving, strict=True)]
+        return [np.array([slope(over, i, k) for k in range(size)], object) for i, size in enumerate(sizes)]
 
     return _enclosed(p, "vjp by slopes", [a.shape for a in p.args], every, [None] * len(args), fractional=False)
 
@@ -174,15 +207,19 @@ def _enclosed(
     chosen: Sequence[Entries],
     *,
     fractional: bool = True,
-) -> tuple[Enclosures, ...]:
-    """Arrays of these shapes, or the chosen entries of each; precision rises until every entry is sharp."""
-    title = f"{what} of {p.name}"
+) -> tuple[Any, ...]:
+    """Arrays of these shapes, or the chosen entries of each; precision rises until every entry is sharp.
+
+    None where an argument of integers has no derivative.
+    """
+    title, real = f"{what} of {p.name}", p.moving if what != "value" else [True]
+    chosen = [entries if is_real else () for entries, is_real in zip(chosen, real, strict=True)]
     wanted = [_within(title, entries, shape) for entries, shape in zip(chosen, shapes, strict=True)]
     ends = np.cumsum([0, *map(len, wanted)])
 
     def flat(over: Over) -> list[Any]:
         arrays = results(over) if ends[-1] else [np.zeros(shape) for shape in shapes]
-        pairs = zip(arrays, wanted, strict=True)
+        pairs = [(a, entries) for a, entries in zip(arrays, wanted, strict=True) if entries]
         return [head(x) for a, entries in pairs for x in np.asarray(a, object).ravel()[entries].tolist()]
 
     exact: list[list[Any] | None] = (
@@ -227,8 +264,20 @@ def _enclosed(
             p.dtype,
             partial(refined, int(start)),
         )
+        if real[i]
+        else None
         for i, (shape, entries, start, end) in enumerate(zip(shapes, chosen, ends[:-1], ends[1:], strict=True))
     )
+
+
+def _needs(program: Program, point: Sequence[Array], wanted: Wanted | None) -> Callable[[], Needs | None]:
+    """What some entries need of a program, found when it is first asked; None, which is all, where all are wanted."""
+    return cache(lambda: None if wanted is None else needed(program, looked(program, point), wanted))
+
+
+def _of_cotangents(p: Point, chosen: Sequence[Entries]) -> Wanted:
+    """What is wanted of each output of a vjp's program: nothing of the value, and integers have no cotangent."""
+    return [(), *(entries for entries, moves in zip(chosen, p.moving, strict=True) if moves)]
 
 
 def _within(title: str, entries: Entries, shape: tuple[int, ...]) -> list[int]:
@@ -251,26 +300,42 @@ def _chosen(p: Point, at: Mapping[int, Sequence[int]] | None) -> list[Entries]:
 
 def _point(operation: Asked, args: Sequence[Any], dtype: Any) -> Point:
     """Checks arguments."""
-    arrays = tuple(np.asarray(arg) for arg in args)
-    wide = tuple(a.astype(np.float64) for a in arrays)  # which holds every number of float32
-    target = np.result_type(*arrays) if dtype is None else np.dtype(dtype)
-    f = definition(operation)
+    name = getattr(operation, "__name__", "a function") if callable(operation) else row_of(operation).name
+    if not args:
+        raise ValueError(f"{name}: expected its arguments as arrays, got none")
+    arrays = [np.asarray(arg) for arg in args]
+    for i, array in enumerate(arrays):
+        if array.dtype.kind not in "fiubV":  # V is bfloat16
+            raise TypeError(f"{name}: argument {i}: expected an array of real numbers, got {args[i]!r:.60}")
+    f, wide = definition(operation), tuple(widened(operation, arrays))
+    floats = [a for a, w in zip(arrays, wide, strict=False) if w.dtype.kind == "f"]
+    target = np.result_type(*floats) if dtype is None else np.dtype(dtype)
     if callable(operation):
-        name = getattr(operation, "__name__", "a function")
         for i, array in enumerate(arrays):
-            _check_numbers(f"{name}: argument {i}", array)
-        output = jax.eval_shape(f, *(jax.ShapeDtypeStruct(a.shape, np.float64) for a in arrays)).shape
-        return Point(name, f, None, wide, output, target)
+            if wide[i].dtype.kind == "f":
+                _check_numbers(f"{name}: argument {i}", array)
+        given = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in wide]
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            try:
+                output = jax.eval_shape(f, *given)
+            except Exception as error:
+                why = str(error).partition("\n")[0]
+                raise ValueError(f"{name}: the function raises {type(error).__name__}: {why}") from None
+        if not hasattr(output, "shape"):
+            raise ValueError(f"{name}: the function returns a {type(output).__name__}, expected one array of floats")
+        return Point(name, f, None, wide, output.shape, target)
     row = row_of(operation)
     if len(arrays) != len(row.arguments):
         raise ValueError(f"{row.name} takes {len(row.arguments)} arguments {row.signature}, got {len(arrays)}")
-    sizes: dict[str, int] = {}
+    sizes = sizes_of(row.cores[:-1], [a.shape for a in arrays])
     for i, (name, array, core) in enumerate(zip(row.arguments, arrays, row.cores, strict=False)):
-        fits = len(array.shape) == len(core)
-        if not fits or any(sizes.setdefault(k, n) != n for k, n in zip(core, array.shape, strict=True)):
+        if len(array.shape) != len(core) or array.shape != shape_of(core, sizes):
             raise ValueError(f"{row.name} {row.signature}: argument {i} has shape {array.shape}, "
                              f"expected ({','.join(core)}) with {sizes}")  # fmt: skip
         where = f"{row.name}: argument {i}"
+        if name in row.integers and isinstance(row, Definition):
+            row.check_integers(name, array, sizes)
+            continue
         _check_numbers(where, array, masks=name in row.masks)
         if row.domain.get(name) == "positive" and (array <= 0).any():
             raise ValueError(f"{row.name} needs arguments > 0, got {array[array <= 0].flat[0]}")
@@ -278,9 +343,9 @@ def _point(operation: Asked, args: Sequence[Any], dtype: Any) -> Point:
             raise ValueError(f"{row.name} needs arguments other than 0")
         if name in row.masks and array.size and np.isneginf(array).all():
             raise ValueError(f"{where}: expected a logit that is not masked")
-    if any(sizes[letter] == 0 for letter in row.positive):
-        raise ValueError(f"{row.name} of nothing: expected {row.positive[0]} ≥ 1")
-    return Point(row.name, f, row.cores, wide, tuple(sizes[k] for k in row.cores[-1]), target)
+    if any(n == 0 and not row.may_be_empty(letter) for letter, n in sizes.items()):
+        raise ValueError(f"{row.name} of nothing: expected sizes ≥ 1, got {sizes}")
+    return Point(row.name, f, row.traced, wide, row.shapes_at(sizes)[-1], target)
 
 
 def _cotangent(p: Point, delta: Any) -> Array:

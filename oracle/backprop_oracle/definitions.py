@@ -1,21 +1,19 @@
 """Each forward once, as the slides define it, in `jax.numpy`; derivatives are JAX's business, none is written here,
 but those of formulas that frameworks use, to know what rounding does to them.
 
-`definition` has a function for each row of the reference's table, of the same arguments, for a single example. Three
+`rows.definition` gives the function of each row of the reference's table, of its arguments, for a single example. Three
 things are said with care. The softmax subtracts the largest logit, which changes nothing in exact arithmetic, and a
 branch that is not taken never sees an argument at which it would overflow. A constant that Python computes is a double:
 √½ and π are computed by the program, so that whoever has more digits has all of them. And 0 · log 0 is 0.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-
-from backprop_reference import OPERATIONS, Operation
 
 Function = Callable[..., Array]
 
@@ -99,20 +97,22 @@ def softmax_cross_entropy(x: Array, y: Array, log_s: Function = log_softmax) -> 
     return -jnp.sum(_weighted(y, log_s(x)))
 
 
-def logistic_regression(W: Array, x: Array, b: Array, y: Array, log_s: Function = log_softmax) -> Array:
-    return softmax_cross_entropy(affine(W, x, b), y, log_s)
+def logistic_regression(
+    W: Array, x: Array, b: Array, y: Array, log_s: Function = log_softmax, layer: Function = affine
+) -> Array:
+    return softmax_cross_entropy(layer(W, x, b), y, log_s)
 
 
-def two_layer_network(g: Function, *arguments: Array, log_s: Function = log_softmax) -> Array:
-    return network(g, FUNCTIONS["identity"], *arguments, log_s=log_s)
+def two_layer_network(g: Function, *arguments: Array, log_s: Function = log_softmax, layer: Function = affine) -> Array:
+    return network(g, FUNCTIONS["identity"], *arguments, log_s=log_s, layer=layer)
 
 
-def network(*functions_and_arguments: Any, log_s: Function = log_softmax) -> Array:
+def network(*functions_and_arguments: Any, log_s: Function = log_softmax, layer: Function = affine) -> Array:
     """The functions of the layers, then `W1 b1 … WK bK x y`: three of each layer, and two."""
     depth = (len(functions_and_arguments) - 2) // 3
     functions, (*parameters, x, y) = functions_and_arguments[:depth], functions_and_arguments[depth:]
     for g, W, b in zip(functions, parameters[::2], parameters[1::2], strict=True):
-        x = g(affine(W, x, b))
+        x = g(layer(W, x, b))
     return softmax_cross_entropy(x, y, log_s)
 
 
@@ -138,39 +138,6 @@ DEFINITIONS: Mapping[str, Function] = {
 }
 
 
-def definition(operation: str | Operation | Function) -> Function:
-    """The forward of an operation: of a row of the reference's table or its name; a function is its own.
-
-    >>> definition("affine")(jnp.array([[1.0, 2.0]]), jnp.array([3.0, 4.0]), jnp.array([5.0])).tolist()
-    [16.0]
-    """
-    if callable(operation):
-        return operation
-    row = row_of(operation)
-    needed = [("DEFINITIONS", row.base, DEFINITIONS), *(("FUNCTIONS", h.name, FUNCTIONS) for h in row.functions)]
-    for table, name, known in needed:
-        if name not in known:
-            raise LookupError(
-                f"{row.name} has no definition: add {name!r} to {table} in backprop_oracle/definitions.py"
-            )
-    return _bound(DEFINITIONS[row.base], tuple(FUNCTIONS[h.name] for h in row.functions))
-
-
-def row_of(operation: str | Operation) -> Operation:
-    """The row of the table by its name, or ValueError; a row is its own."""
-    if isinstance(operation, Operation):
-        return operation
-    if operation not in OPERATIONS:
-        raise ValueError(f"unknown operation {operation!r}; the table has {', '.join(OPERATIONS)}")
-    return OPERATIONS[operation]
-
-
-@cache
-def _bound(form: Function, functions: tuple[Function, ...]) -> Function:
-    """One and the same object each time, so that a program is traced once."""
-    return partial(form, *functions) if functions else form
-
-
 # ── What frameworks write instead, where rounding, or a cut-off, may do more to it ──────────────────────────────────
 
 
@@ -187,7 +154,7 @@ def _from_the_output(x: tuple[Array], t: tuple[Array]) -> tuple[Array, Array]:
     return u, jnp.dot(jnp.exp(x[0] - u), t[0])
 
 
-def _usual_log_softmax(x: Array) -> Array:
+def usual_log_softmax(x: Array) -> Array:
     return x - log_sum_exp(x)
 
 
@@ -200,6 +167,19 @@ USUAL_FUNCTIONS: Mapping[str, Function] = {
     "softplus": _usual_softplus,
     "gelu": lambda x: x * (1.0 + lax.erf(x * jnp.sqrt(0.5))) * 0.5,
 }
+
+
+@jax.custom_jvp
+def affine_in_one_sum(W: Array, x: Array, b: Array) -> Array:
+    """`W x + b` by a loop that begins with b, as BLAS and C code have it: b takes part in every addition."""
+    one = jnp.ones(1, x.dtype)
+    return jnp.concatenate([W, b[:, None]], 1) @ jnp.concatenate([x, one])
+
+
+@affine_in_one_sum.defjvp
+def _as_before(point: tuple[Array, Array, Array], t: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    (W, x, _), (tW, tx, tb) = point, t
+    return affine_in_one_sum(*point), tW @ x + W @ tx + tb
 
 
 def _added_up(x: Array) -> Array:
@@ -235,33 +215,15 @@ def _cross_entropy_times_dense(point: tuple[Array, Array], t: tuple[Array, Array
 
 USUAL: Mapping[str, Function] = {
     "softmax": lambda x: jnp.exp(x - log_sum_exp(x)),
+    "softmax_cross_entropy": partial(softmax_cross_entropy, log_s=usual_log_softmax),
+    "affine": affine_in_one_sum,
+    "activation": lambda h, W, x, b: h(affine_in_one_sum(W, x, b)),
     **{
-        base: partial(DEFINITIONS[base], log_s=_usual_log_softmax)
-        for base in ("softmax_cross_entropy", "logistic_regression", "two_layer_network", "backpropagation")
+        base: partial(DEFINITIONS[base], log_s=usual_log_softmax, layer=affine_in_one_sum)
+        for base in ("logistic_regression", "two_layer_network", "backpropagation")
     },
 }
 MULTIPLIED_OUT: Mapping[str, Function] = {
     "softmax": _softmax_with_a_dense_jacobian,
     "softmax_cross_entropy": _cross_entropy_with_dense_jacobians,
 }
-
-
-def usual(operation: str | Operation | Function) -> tuple[Function, ...]:
-    """What careful frameworks write for an operation where it is another formula.
-
-    >>> [len(usual(name)) for name in ("softmax", "activation[gelu]", "tanh")]
-    [1, 1, 0]
-    """
-    if callable(operation):
-        return ()
-    row = row_of(operation)
-    own = tuple(FUNCTIONS[h.name] for h in row.functions)
-    others = tuple(USUAL_FUNCTIONS.get(h.name, f) for h, f in zip(row.functions, own, strict=True))
-    return (_bound(USUAL.get(row.base, DEFINITIONS[row.base]), others),) if row.base in USUAL or others != own else ()
-
-
-def multiplied_out(operation: str | Operation | Function) -> tuple[Function, ...]:
-    """A formula whose vjp rounds as a product with the slides' dense Jacobian does, where that is more."""
-    return (
-        () if callable(operation) else tuple(f for base, f in MULTIPLIED_OUT.items() if base == row_of(operation).base)
-    )

@@ -1,19 +1,18 @@
 """Numbers that nothing rounds, as entries of NumPy's arrays of objects: FLINT's balls, and power series.
 
-Elementary functions are one line each. Two come in two equal forms, of which the sign of `x` picks the one with the
-small `exp`, since `exp` of 10^308 overflows even a ball. The maximum of balls that overlap is a ball around both. At an
-exact tie of `max` and `min` each side has half of the derivative, as in JAX.
+The maximum of balls that overlap is a ball around both. At an exact tie of `max` and `min` each side has half of the
+derivative, as in JAX; in a window of a pool, the first has all of it.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 from flint import arb, arb_series, fmpq, fmpq_series
 
-from .program import SUMS, Array
+from .program import Array
 
 Number = Any  # an arb or a Series
 
@@ -83,60 +82,27 @@ balls = _lifted(arb)
 fractions = _lifted(lambda x: Series(fmpq_series([fmpq(*x.as_integer_ratio())])))
 
 
-def _flint(name: str, x: Number) -> Number:
-    """A function that FLINT has."""
-    return Series(getattr(x.s, name)()) if isinstance(x, Series) else getattr(x, name)()
+def _mean(tied: Sequence[Number]) -> Number:
+    return tied[0] if len(tied) < 2 else sum(tied[1:], tied[0]) / len(tied)
 
 
-_exp, _log = partial(_flint, "exp"), partial(_flint, "log")
-
-
-def _logistic(x: Number) -> Number:
-    if head(x) < 0:
-        t = _exp(x)
-        return t / (1 + t)
-    return 1 / (1 + _exp(-x))
-
-
-def _tanh(x: Number) -> Number:
-    if head(x) < 0:
-        return -_tanh(-x)
-    t = _exp(-2 * x)
-    return (1 - t) / (1 + t)
-
-
-def power(y: int, x: Number) -> Number:
-    if y < 0:
-        return 1 / power(-y, x)
-    result = x if y else 0 * x + 1
-    for _ in range(y - 1):
-        result = result * x
-    return result
-
-
-def _absolute(x: Number) -> Number:
-    a = head(x)
-    if a > 0 or a < 0:
-        return x if a > 0 else -x
-    if a == 0:
-        return 0 * x  # JAX's slope
-    if isinstance(x, Series):
-        return Series(arb_series([abs(a), x.s[1].union(-x.s[1])]))
-    return abs(x)
-
-
-def _extreme(above: Callable[[Any, Any], bool], of_balls: Callable[[Any, Any], Any], *numbers: Number) -> Number:
+def _extreme(
+    above: Callable[[Any, Any], bool],
+    of_balls: Callable[[Any, Any], Any],
+    of_tied: Callable[[Sequence[Number]], Number],
+    *numbers: Number,
+) -> Number:
     """The largest of some numbers, or the smallest.
 
-    At an exact tie the mean, which is the same but for its slope; where balls overlap, balls around all that it may be.
+    At an exact tie one of them, or the mean, which is the same but for its slope; where balls overlap, balls around all
+    that it may be.
     """
     heads = [head(x) for x in numbers]
     if any(map(is_nan, heads)):
         return sum(numbers[1:], numbers[0]) * arb.nan()
     for i, a in enumerate(heads):
         if all(i == j or above(a, b) for j, b in enumerate(heads)):
-            tied = [x for j, x in enumerate(numbers) if i == j or a == heads[j]]
-            return tied[0] if len(tied) < 2 else sum(tied[1:], tied[0]) / len(tied)
+            return of_tied([x for j, x in enumerate(numbers) if i == j or a == heads[j]])
     found = reduce(of_balls, heads)
     if not any(isinstance(x, Series) for x in numbers):
         return found
@@ -155,38 +121,18 @@ def around(x: Number, y: Number) -> Number:
     return Series(arb_series([arb(head(x)).union(arb(head(y))), reduce(arb.union, slopes)]))
 
 
-def _of_one(f: Callable[[Number], Number]) -> Callable[[Array], Array]:
+def of_one(f: Callable[[Number], Number]) -> Callable[[Array], Array]:
     each = np.frompyfunc(f, 1, 1)
     return lambda a: as_array(each(a))
 
 
-largest = partial(_extreme, operator.ge, lambda a, b: a.max(b))
-smallest = partial(_extreme, operator.le, lambda a, b: a.min(b))
-_larger, _smaller = np.frompyfunc(largest, 2, 1), np.frompyfunc(smallest, 2, 1)
+def of_two(f: Callable[[Number, Number], Number]) -> Callable[[Array, Array], Array]:
+    each = np.frompyfunc(f, 2, 1)
+    return lambda a, b: as_array(each(a, b))
 
 
-def _constant(x: Number) -> Number:
-    """Without a derivative."""
-    return Series(type(x.s)([x.s[0]])) if isinstance(x, Series) else x
-
-
-ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
-    **{name: (lambda a, b, f=f: as_array(f(a, b))) for name, f in SUMS.items()},
-    "mul": lambda a, b: as_array(a * b),
-    "div": lambda a, b: as_array(a / b),
-    "neg": _of_one(operator.neg),
-    "stop_gradient": _of_one(_constant),
-    "square": lambda a: as_array(a * a),
-    "abs": _of_one(_absolute),
-    "sign": _of_one(lambda x: head(x).sgn()),
-    "max": lambda a, b: as_array(_larger(a, b)),
-    "min": lambda a, b: as_array(_smaller(a, b)),
-    **{
-        name: _of_one(partial(_flint, name))
-        for name in ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "atan", "erf", "erfc")
-    },
-    "expm1": _of_one(lambda x: _exp(x) - 1),
-    "log1p": _of_one(lambda x: _log(1 + x)),
-    "tanh": _of_one(_tanh),
-    "logistic": _of_one(_logistic),
-}
+_ge = operator.ge, lambda a, b: a.max(b)
+_le = operator.le, lambda a, b: a.min(b)
+largest, smallest = partial(_extreme, *_ge, _mean), partial(_extreme, *_le, _mean)
+first_largest, first_smallest = (partial(_extreme, *way, operator.itemgetter(0)) for way in (_ge, _le))
+larger, smaller = of_two(largest), of_two(smallest)

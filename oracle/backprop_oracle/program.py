@@ -1,34 +1,39 @@
 """A traced function as a list of equations: what JAX makes of a definition, or of its vjp, jvp or Jacobian.
 
 The same program is run in floats with bounds (`rounding.py`), over balls, over fractions, and over value and slope
-(`balls.py`). Sizes may be letters, so that one trace serves every shape. What only moves or picks entries is the same
-for all interpreters and stands here: NumPy's own functions for the plain ones, and for gather, scatter and their
-relatives JAX's word on the numbers 1, 2, 3 …, which tell the entries apart.
+(`balls.py`). Sizes may be letters, so that one trace serves every shape. Calls are written out; loops and branches hold
+programs of their own (`control.py`).
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from itertools import pairwise
+from functools import cached_property
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export, lax
-from jax.extend.core import Jaxpr, Literal, Primitive, Var
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
 from jax.interpreters import ad
+
+from .shapes import size_of
 
 Array = Any  # of float64, integers, truth values, or objects that are numbers
 Params = Mapping[str, Any]
 
-CONTROL = ("scan", "while", "cond")  # hold programs, too, but not ones to be written out once
+CONTROL = ("scan", "while", "cond")  # hold programs, which run more than once, or not at all
+CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
 class Equation(NamedTuple):
-    """One step of a program; `fixed` where it depends on no input, as the √½ of a definition."""
+    """One step of a program; `fixed` where it depends on no input, as the √½ of a definition.
+
+    `source` says where in somebody's code it was traced, the innermost call first, as JAX keeps it.
+    """
 
     name: str
     primitive: Primitive
@@ -36,6 +41,7 @@ class Equation(NamedTuple):
     results: Sequence[Any]
     params: Params
     fixed: bool
+    source: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def run(program: Program, args: Sequence[Any], constant: Callable[[Array], Any],
     """The outputs of a program: `constant` takes its numbers in, `apply` gives the result of an equation, or results.
 
     >>> program = traced(lambda x: 2 * x + 1, jax.ShapeDtypeStruct((), np.float64))
-    >>> run(program, [3.0], float, lambda equation, v: sum(v) if equation.name == "add" else math.prod(v))
+    >>> run(program, [3.0], float, lambda equation, v: v[0] + v[1] if equation.name == "add" else v[0] * v[1])
     7.0
     """
     known = {var: constant(value) for var, value in program.constants.items()}
@@ -87,28 +93,76 @@ def run(program: Program, args: Sequence[Any], constant: Callable[[Array], Any],
 # ── Tracing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def traced(function: Callable[..., Any], *shapes: Any) -> Program:
-    """The program of a function at arguments of these shapes: calls written out, and nothing that no output needs."""
+def traced(function: Callable[..., Any], *shapes: Any, whole: Sequence[str] = ()) -> Program:
+    """The program of a function at arguments of these shapes: calls written out, and nothing that no output needs.
+
+    The calls and loops that are named in `whole` stay one step, with JAX's own parameters.
+    """
     with _exact_rules():
         closed, structure = jax.make_jaxpr(function, return_shape=True)(*shapes)
-    constants = dict(zip(closed.jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
+    return _program(closed, jax.tree.structure(structure), whole)
+
+
+def _program(closed: ClosedJaxpr, structure: Any, whole: Sequence[str] = ()) -> Program:
+    jaxpr = closed.jaxpr
+    constants = dict(zip(jaxpr.constvars, map(as_constant, closed.consts), strict=True))
     equations: list[Equation] = []
-    outputs = _written_out(closed.jaxpr, {}, constants, equations)
+    outputs = _written_out(jaxpr, {}, constants, equations, whole=whole)
     needed, kept = set(outputs), []
     for equation in reversed(equations):
         if needed & set(equation.results):
             kept.append(equation)
             needed.update(equation.operands)
-    moving, marked = set(closed.jaxpr.invars), []
+    moving, marked, made_by = set(jaxpr.invars), [], dict[Any, Equation]()
     for equation in reversed(kept):
         fixed = moving.isdisjoint(equation.operands)
+        if equation.name == "eq":
+            equation = _of_two(equation, made_by)
+        if equation.name == "eq":
+            equation = equation._replace(params={**equation.params, "extreme": _extreme(equation, made_by)})
         marked.append(equation._replace(fixed=fixed))
         moving.update(() if fixed else equation.results)
-    return Program(constants, closed.jaxpr.invars, marked, outputs, jax.tree.structure(structure))
+        made_by.update(dict.fromkeys(equation.results, equation))
+    return Program(constants, jaxpr.invars, marked, outputs, structure)
+
+
+def _of_two(equation: Equation, made_by: Mapping[Any, Equation]) -> Equation:
+    """`x == max(x, y)`, as JAX's derivative of the maximum asks, is `x ≥ y`: open where x and y are close, and not
+    wherever x has an error.
+    """
+    for x, extreme in permutations(equation.operands):
+        maker = made_by.get(extreme)
+        if maker is not None and maker.name in ("max", "min") and x in maker.operands:
+            y = maker.operands[1] if maker.operands[0] == x else maker.operands[0]
+            primitive = lax.ge_p if maker.name == "max" else lax.le_p
+            return equation._replace(name=primitive.name, primitive=primitive, operands=[x, y])
+    return equation
+
+
+def _extreme(equation: Equation, made_by: Mapping[Any, Equation]) -> Sequence[int] | None:
+    """The axes along which one operand of a comparison is the largest or smallest of the other, if it is: JAX asks so
+    which entry it is, in derivatives."""
+    for entries, extreme in permutations(equation.operands):
+        maker = made_by.get(extreme)
+        while maker is not None and maker.name in ("reshape", "broadcast_in_dim", "stop_gradient"):
+            maker = made_by.get(maker.operands[0])
+        if maker is not None and maker.name in ("reduce_max", "reduce_min") and maker.operands[0] == entries:
+            return tuple(maker.params["axes"])
+    return None
+
+
+def as_constant(a: Any) -> Array:
+    """An array of NumPy's; a key of `jax.random` has no other form than its own."""
+    return a if isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jax.dtypes.extended) else np.asarray(a)
 
 
 def _written_out(
-    jaxpr: Jaxpr, names: dict[Any, Any], constants: dict[Any, Array], equations: list[Equation]
+    jaxpr: Jaxpr,
+    names: dict[Any, Any],
+    constants: dict[Any, Array],
+    equations: list[Equation],
+    callers: tuple[Any, ...] = (),
+    whole: Sequence[str] = (),
 ) -> list[Any]:
     """Appends the equations of a program and of those that it calls; `names` are the caller's for the variables."""
 
@@ -116,24 +170,41 @@ def _written_out(
         return [names.get(atom, atom) if isinstance(atom, Var) else _literal(atom, constants) for atom in atoms]
 
     for equation in jaxpr.eqns:
-        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
-        operands = renamed(equation.invars)
-        if inner is None or equation.primitive.name in CONTROL:
-            results = [object() for _ in equation.outvars]  # a program called twice has results of its own each time
-            primitive = equation.primitive
-            equations.append(Equation(primitive.name, primitive, operands, results, equation.params, fixed=False))
+        operands, name = renamed(equation.invars), equation.primitive.name
+        source = (equation.source_info, *callers)
+        if name in CALLS and name not in whole:
+            inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
+            inner, consts = (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
+            constants.update(zip(inner.constvars, map(as_constant, consts), strict=True))
+            own = dict(zip(inner.invars, operands, strict=True))
+            results = _written_out(inner, own, constants, equations, source, whole)
         else:
-            constants.update(zip(inner.jaxpr.constvars, map(np.asarray, inner.consts), strict=True))
-            results = _written_out(
-                inner.jaxpr, dict(zip(inner.jaxpr.invars, operands, strict=True)), constants, equations
-            )
+            results = [object() for _ in equation.outvars]  # a program called twice has results of its own each time
+            params = _with_programs(equation) if name in CONTROL and name not in whole else equation.params
+            equations.append(Equation(name, equation.primitive, operands, results, params, False, source))
         names.update(zip(equation.outvars, results, strict=True))
     return renamed(jaxpr.outvars)
 
 
+def _with_programs(equation: JaxprEqn) -> Params:
+    """The parameters of a loop or branches, whose inner programs are Programs; and what its results look like."""
+
+    def program(value: Any) -> Any:
+        if type(value) is tuple:
+            return tuple(map(program, value))
+        if isinstance(value, ClosedJaxpr):
+            return _program(value, jax.tree.structure([0] * len(value.jaxpr.outvars)))
+        return value
+
+    looks: Any = [var.aval for var in equation.outvars]
+    shapes = tuple((look.shape, look.dtype) for look in looks)
+    return {**{key: program(value) for key, value in equation.params.items()}, "results": shapes}
+
+
 def _literal(atom: Literal, constants: dict[Any, Array]) -> Any:
     """A number in the text of a program as one of its constants: the same number is the same constant."""
-    value = np.asarray(atom.val)
+    look: Any = atom.aval
+    value = np.asarray(atom.val, look.dtype)
     key = "literal", value.dtype.str, value.tobytes()
     constants[key] = value
     return key
@@ -141,16 +212,30 @@ def _literal(atom: Literal, constants: dict[Any, Array]) -> Any:
 
 @contextmanager
 def _exact_rules() -> Iterator[None]:
-    """JAX's derivatives of erf and erfc hold a rounded 2/√π; here it is spelled out, for whoever has more digits."""
-    before = {p: ad.primitive_jvps[p] for p in (lax.erf_p, lax.erfc_p)}
+    """JAX's derivatives of erf, erfc, erf_inv and cbrt hold a rounded 2/√π, √π/2 or 1/3; here these are spelled out,
+    for whoever has more digits.
+
+    JAX remembers derivatives of jitted functions by what its context is: with a mark in it, none of those that were
+    made elsewhere with other rules is taken, nor one of these elsewhere.
+    """
 
     def bell(sign: float, g: Any, x: Any) -> Any:
         return sign * 2.0 / jnp.sqrt(4.0 * jnp.arctan(1.0)) * (g * lax.exp(-lax.square(x)))
 
+    def of_root(g: Any, root: Any, x: Any) -> Any:
+        return g / (3.0 * lax.square(root))
+
+    def of_inverse(g: Any, y: Any, x: Any) -> Any:
+        return jnp.sqrt(jnp.arctan(1.0)) * (g * lax.exp(lax.square(y)))
+
+    before = {p: ad.primitive_jvps[p] for p in (lax.erf_p, lax.erfc_p, lax.erf_inv_p, lax.cbrt_p)}
     ad.defjvp(lax.erf_p, lambda g, x: bell(1.0, g, x))
     ad.defjvp(lax.erfc_p, lambda g, x: bell(-1.0, g, x))
+    ad.defjvp2(lax.erf_inv_p, of_inverse)
+    ad.defjvp2(lax.cbrt_p, lambda g, root, x, **_: of_root(g, root, x))
     try:
-        yield
+        with set_xla_metadata(derivatives="exact"):
+            yield
     finally:
         ad.primitive_jvps.update(before)
 
@@ -169,9 +254,6 @@ def letters(names: str) -> Mapping[str, Any]:
     return dict(zip(split, export.symbolic_shape(", ".join(split)), strict=True)) if split else {}
 
 
-_ARITHMETIC = {"floordiv": lambda a, b: a // b, "mod": lambda a, b: a % b, "max": max, "min": min}
-
-
 def _with_sizes(value: Any, sizes: Mapping[str, int] | None) -> Any:
     """Parameters of an equation, whatever they are made of, with numbers for letters; itself, if there are none."""
     if isinstance(value, dict):
@@ -180,118 +262,8 @@ def _with_sizes(value: Any, sizes: Mapping[str, int] | None) -> Any:
     if type(value) is tuple or type(value) is list:
         items = [_with_sizes(item, sizes) for item in value]
         return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    if isinstance(value, Program):
+        return value if not any(value._has_letters) else None if sizes is None else value.at(sizes)
     if export.is_symbolic_dim(value):
-        return None if sizes is None else int(eval(_compiled(str(value)), _ARITHMETIC, dict(sizes)))
+        return None if sizes is None else int(size_of(str(value), sizes))
     return value
-
-
-@cache
-def _compiled(size: str) -> Any:
-    """`2*n + 1`, as JAX spells a size."""
-    return compile(size, "<size>", "eval")
-
-
-# ── Values: what is the same for every kind of number ───────────────────────────────────────────────────────────────
-
-
-def _broadcast(params: Params, a: Array) -> Array:
-    shape = [1] * len(params["shape"])
-    for size, axis in zip(a.shape, params["broadcast_dimensions"], strict=True):
-        shape[axis] = size
-    return np.broadcast_to(a.reshape(shape), params["shape"])
-
-
-def _slice(params: Params, a: Array) -> Array:
-    strides = params["strides"] or [1] * a.ndim
-    return a[tuple(map(slice, params["start_indices"], params["limit_indices"], strides))]
-
-
-MOVES: Mapping[str, Callable[..., Any]] = {  # entries that change their places
-    "broadcast_in_dim": _broadcast,
-    "reshape": lambda params, a: a.reshape(params["new_sizes"]),
-    "transpose": lambda params, a: a.transpose(params["permutation"]),
-    "squeeze": lambda params, a: a.squeeze(tuple(params["dimensions"])),
-    "expand_dims": lambda params, a: np.expand_dims(a, params["dimensions"]),
-    "rev": lambda params, a: np.flip(a, params["dimensions"]),
-    "slice": _slice,
-    "split": lambda params, a: np.split(a, np.cumsum(params["sizes"])[:-1], axis=params["axis"]),
-    "concatenate": lambda params, *parts: np.concatenate(parts, params["dimension"]),
-}
-PICKS = ("gather", "dynamic_slice", "dynamic_update_slice", "pad")  # which entries go where, JAX says
-SAME = ("neg", "stop_gradient", "copy", "copy_p", "convert_element_type")  # no digit changes
-
-
-def picked(equation: Equation, operands: Sequence[Array], nothing: Any) -> Array:
-    """The result of one of `PICKS`: entries of its operands, or `nothing`, where JAX moves the numbers 1, 2, 3 …
-
-    >>> x = jax.ShapeDtypeStruct((3,), np.float64)
-    >>> (reversed_, *_) = traced(lambda x: jnp.pad(x, 1), x).equations[-1:]
-    >>> picked(reversed_, [np.array([5.0, 6.0, 7.0]), np.array(0.5)], 0.0)
-    array([0.5, 5. , 6. , 7. , 0.5])
-    """
-    sources = [a for a in operands if a.dtype.kind not in "iub"]
-    ends = np.cumsum([1, *(a.size for a in sources)])
-    numbers = (np.arange(i, j, dtype=np.float64) for i, j in pairwise(ends))
-    asked = [next(numbers).reshape(a.shape) if a.dtype.kind not in "iub" else a for a in operands]
-    where = np.asarray(equation.primitive.bind(*asked, **_filled_with_zeros(equation.params)))
-    every = np.empty(int(ends[-1]), sources[0].dtype)
-    every[0] = nothing
-    every[1:] = np.concatenate([a.ravel() for a in sources])
-    return every[where.astype(int)]
-
-
-def _filled_with_zeros(params: Params) -> Params:
-    return {**params, "fill_value": 0} if "fill_value" in params else params
-
-
-def added(equation: Equation, operands: Sequence[Array], sum_of: Callable[[Array, Array, Array], Array]) -> Array:
-    """The result of a scatter-add: `sum_of(array, places, updates)` adds each update at a place of the flat array."""
-    array, indices, updates = operands
-    scatter: Any = equation.primitive.bind
-    one_by_one: Any = jax.vmap(lambda update: scatter(np.zeros(array.shape), indices, update, **equation.params))
-    hits = np.asarray(one_by_one(np.eye(updates.size).reshape(-1, *updates.shape))).reshape(updates.size, array.size)
-    updates, places = np.nonzero(hits)
-    return sum_of(array, places, operands[2].ravel()[updates]).reshape(array.shape)
-
-
-def contraction(params: Params, a: Array, b: Array, multiplied: Callable[[Array, Array], Array] = np.matmul) -> Array:
-    """`dot_general` by a product of matrices: batch axes first, then those left over from `a`, then those from `b`."""
-    order_a, order_b, batch, kept, summed = _axes(params["dimension_numbers"], a.ndim, b.ndim)
-    a, b = a.transpose(order_a), b.transpose(order_b)
-    left, right = a.shape[batch : batch + kept], b.shape[batch + summed :]
-    n = math.prod(a.shape[batch + kept :])
-    matrices = a.reshape(*a.shape[:batch], math.prod(left), n), b.reshape(*a.shape[:batch], n, math.prod(right))
-    return np.reshape(multiplied(*matrices), (*a.shape[:batch], *left, *right))
-
-
-@cache
-def _axes(numbers: Any, a: int, b: int) -> tuple[list[int], list[int], int, int, int]:
-    """The axes of both factors, as batch, kept, summed and as batch, summed, kept; and how many are of each kind."""
-    (along_a, along_b), (batch_a, batch_b) = numbers
-    rest_a = [i for i in range(a) if i not in (*along_a, *batch_a)]
-    rest_b = [i for i in range(b) if i not in (*along_b, *batch_b)]
-    return [*batch_a, *rest_a, *along_a], [*batch_b, *along_b, *rest_b], len(batch_a), len(rest_a), len(along_a)
-
-
-def _iota(params: Params) -> Array:
-    shape, axis = params["shape"], params["dimension"]
-    numbers = np.arange(shape[axis], dtype=params["dtype"])
-    return np.broadcast_to(numbers.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape)
-
-
-WHOLE: Mapping[str, Callable[..., Any]] = {  # of indices and of truth values
-    "iota": _iota,
-    "dim_as_value": lambda params: np.asarray(params["dim"]),
-    "and": lambda params, a, b: a & b,
-    "or": lambda params, a, b: a | b,
-    "not": lambda params, a: ~a,
-}
-COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
-SUMS = {"add": np.add, "sub": np.subtract, "add_any": np.add}

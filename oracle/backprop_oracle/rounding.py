@@ -7,18 +7,30 @@ precision `eps` may have made so far: what its operands bring, and what it adds.
 
     sums, differences     e_a + e_b                               +  eps |v|    two roundings: yours may have one more
     products, quotients   |a| e_b + e_a |b| + e_a e_b, …          +  eps |v|
-    exp, tanh, log …      max |h(a ± e_a) − h(a)|                 +  4 eps |v|  what vector libraries promise (erf: 20)
-    sums of n terms       Σ e_i                   +  (1 + n/2) eps Σ |v_i|      in any order, be it a loop
+    exp, tanh, log …      max |h(a ± e_a) − h(a)|                 +  4 eps |v|  what vector libraries promise
+    sin, cos              min(e_a, 2)                             +  4 eps |v|
+    sums of n terms       Σ e_i                   +  (1 + n/2) eps Σ |v_i|      in any order, be it a loop; of half
+                                                                                precisions n/2 eps of float32
+    products of n         Π(|v_i| + e_i) − Π|v_i| +  (1 + n/2) eps Π(|v_i| + e_i)
+    largest, sorted       what may come there at most             +  0
+    floor, round          f(a + e_a) − f(a − e_a)                 +  0
     each of these, of numbers that are not 0      +  n tiny                     smallest normal: flushed underflow
 
+Convolutions, windows and scatter-adds are sums of n terms. Sine and cosine have their 4 eps of the result wherever the
+argument is, as libraries reduce it with all its digits. What is made of `exp` of a product or sum that is rounded has
+that rounding, too, which `exp` turns into so many units as the exponent is large: `exp2(x) = exp(x log 2)`, `sinh` and
+`cosh` by `exp(x − log 2)` have `|x|` more, `erfc` by `exp(−x²)` has `x²` more. `erf` and the gamma functions have 20,
+the latter of the terms of Lanczos' formula, since their zeros are differences. A loop carries bounds as it carries
+values.
+
 For a sum this is `eps × Σ|terms|`: the tolerance of every comparison with JAX, and the only one. A comparison of two
-numbers closer than their errors leaves the branch open: the bound then covers both branches. Where a number of the
-program is beyond the `largest` of the dtype that is judged, the formula overflows there: the bound is infinite, which
-means that nothing is claimed. A result that is ill-conditioned for its formula gets a wide bound, one that is not gets
-a narrow one, entry by entry; no norm, no array size and no hand-picked constant takes part.
+numbers closer than their errors leaves the branch open: the bound then covers both branches. An index that is open
+leaves the bound infinite. Where a number of the program is beyond the `largest` of the dtype that is judged, the
+formula overflows there: the bound is infinite, which means that nothing is claimed. A result that is ill-conditioned
+for its formula gets a wide bound, one that is not gets a narrow one, entry by entry; no norm, no array size and no
+hand-picked constant takes part.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
@@ -26,33 +38,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .program import (
-    COMPARISONS,
-    MOVES,
-    PICKS,
-    SAME,
-    SUMS,
-    WHOLE,
-    Array,
-    Equation,
-    Params,
-    Program,
-    contraction,
-    picked,
-    run,
-)
+from .control import looped, scanned
+from .decisions import ORDERS, RULES
+from .errors import ACCUMULATED, Errors, Precision, added, brought, every, exact, nothing, or_inf, some
+from .floats import evaluated
+from .moves import BILINEAR, MOVES, SUMS, WHOLE
+from .program import CONTROL, Array, Equation, Program, run
 
-
-class Precision(NamedTuple):
-    """An arithmetic: its relative spacing, its smallest normal and its largest number.
-
-    `either` leaves the branch open at an exact tie, too: at a kink any slope between the two sides' is right.
-    """
-
-    eps: float
-    tiny: float
-    largest: float
-    either: bool = False
+__all__ = ["Answer", "Precision", "bounded"]
 
 
 class Answer(NamedTuple):
@@ -71,191 +64,122 @@ def bounded(program: Program, precision: Precision, args: Sequence[Array], error
     >>> float(value), float(bound / 2.0**-52)  # (1 + 4/2) Σ|x|
     (4.0, 30.0)
 
-    What depends on no argument, as the √½ of a definition, comes with no error: it is rounded once, as a constant is.
+    A number that depends on no argument, as the √½ of a definition, comes with no error: it is rounded once, as a
+    constant is. A table of them is computed as everything else, if it is not one of whole numbers.
     """
 
     def apply(equation: Equation, operands: Sequence[Answer]) -> Any:
+        if equation.name in CONTROL:
+            return _CONTROLLED[equation.name](equation, operands, inner)
         v, e = [operand.value for operand in operands], [operand.bound for operand in operands]
-        results = _value(equation, v)
-        bounds = _zeros(results) if equation.fixed else _bound(equation, v, e, results, precision)
+        results = evaluated(equation, v)
         if equation.primitive.multiple_results:
+            bounds = _bounds(equation, v, e, results, precision)
             return [Answer(*pair) for pair in zip(results, bounds, strict=True)]
-        return Answer(results, bounds)
+        constant = equation.fixed and (not np.shape(results) or _whole_numbers(equation, results))
+        return Answer(results, exact(results) if constant else _bound(equation, v, e, results, precision))
+
+    def inner(program: Program, operands: Sequence[Answer], turn: int) -> Any:
+        return run(program, operands, _exactly, apply)
 
     with np.errstate(all="ignore"):
         return run(program, [Answer(*pair) for pair in zip(args, errors, strict=True)], _exactly, apply)
 
 
+def _whole_numbers(equation: Equation, a: Array) -> bool:
+    return equation.name in SUMS and every(a == np.rint(a))
+
+
 def _exactly(a: Array) -> Answer:
-    return Answer(a, np.zeros(np.shape(a)))
+    return Answer(a, exact(a))
 
 
-def _zeros(results: Any) -> Any:
-    return [np.zeros(r.shape) for r in results] if isinstance(results, list) else np.zeros(np.shape(results))
+# ── Loops and branches ──────────────────────────────────────────────────────────────────────────────────────────────
+
+Inner = Callable[[Program, Sequence[Answer], int], Sequence[Answer]]
 
 
-# ── Values: JAX's primitives, in NumPy ──────────────────────────────────────────────────────────────────────────────
+def _scanned(equation: Equation, operands: Sequence[Answer], inner: Inner) -> list[Answer]:
+    def entry(x: Answer, i: int) -> Answer:
+        return Answer(x.value[i, ...], x.bound[i, ...])
 
-_erf, _erfc = np.frompyfunc(math.erf, 1, 1), np.frompyfunc(math.erfc, 1, 1)
+    def stacked(parts: Sequence[Answer]) -> Answer:
+        return Answer(np.stack([part.value for part in parts]), np.stack([part.bound for part in parts]))
 
-_MONOTONE: Mapping[str, Callable[[Array], Array]] = {  # increasing or decreasing wherever they are defined
-    "exp": np.exp,
-    "log": np.log,
-    "log1p": np.log1p,
-    "expm1": np.expm1,
-    "tanh": np.tanh,
-    "logistic": lambda a: 1 / (1 + np.exp(-a)),
-    "erf": lambda a: np.asarray(_erf(a), np.float64),
-    "erfc": lambda a: np.asarray(_erfc(a), np.float64),
-    "sqrt": np.sqrt,
-    "rsqrt": lambda a: 1 / np.sqrt(a),
-    "atan": np.arctan,
-}
-_ROUNDINGS = {"erf": 20}  # PyTorch's in float32 promises no more; 4 for the other functions
-_PRODUCTS = {"mul": np.multiply, "div": np.divide}
-_LARGEST = {"max": np.maximum, "min": np.minimum}
-_ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
-    **_MONOTONE,
-    **COMPARISONS,
-    **SUMS,
-    **_PRODUCTS,
-    **_LARGEST,
-    "neg": np.negative,
-    "abs": np.abs,
-    "sign": np.sign,
-    "square": lambda a: a * a,
-    "stop_gradient": lambda a: a,
-    "copy": lambda a: a,
-    "copy_p": lambda a: a,
-}
-_VALUES: Mapping[str, Callable[..., Any]] = {
-    **MOVES,
-    **WHOLE,
-    "convert_element_type": lambda params, a: a.astype(params["new_dtype"]),
-    "integer_pow": lambda params, a: a ** params["y"],
-    "select_n": lambda params, which, no, yes: np.where(which, yes, no),
-    "reduce_max": lambda params, a: a.max(tuple(params["axes"])),
-    "reduce_min": lambda params, a: a.min(tuple(params["axes"])),
-    "reduce_sum": lambda params, a: a.sum(tuple(params["axes"])),
-    "dot_general": contraction,
-}
+    return scanned(equation, operands, inner, entry, stacked, _exactly)
 
 
-def _value(equation: Equation, v: Sequence[Array]) -> Any:
-    name = equation.name
-    if name in _ELEMENTWISE:
-        return _ELEMENTWISE[name](*v)
-    if name in _VALUES:
-        return _VALUES[name](equation.params, *v)
-    if name in PICKS:
-        return picked(equation, v, 0.0)
-    raise TypeError(f"running error analysis: no rule for {name}; add it to rounding.py")
+def _looped(equation: Equation, operands: Sequence[Answer], inner: Inner) -> list[Answer]:
+    """Where it is open whether a loop ends, nothing is claimed."""
+    open_ = []
 
+    def decided(condition: Answer) -> bool:
+        open_.append(bool(condition.bound > 0))
+        return bool(condition.value)
+
+    results = looped(equation, operands, inner, decided)
+    return [Answer(a.value, np.full(a.bound.shape, np.inf)) for a in results] if any(open_) else results
+
+
+def _branched(equation: Equation, operands: Sequence[Answer], inner: Inner) -> Sequence[Answer]:
+    """The branch taken; where it is open which, the bound covers them all."""
+    (index, error), *inputs = operands
+    branches = equation.params["branches"]
+    results = inner(branches[int(index)], inputs, 0)
+    if error > 0:
+        for other in branches:
+            pairs = zip(results, inner(other, inputs, 0), strict=True)
+            results = [
+                Answer(a.value, or_inf(np.maximum(a.bound, np.abs(b.value - a.value) + b.bound))) for a, b in pairs
+            ]
+    return results
+
+
+_CONTROLLED: Mapping[str, Callable[..., Any]] = {"scan": _scanned, "while": _looped, "cond": _branched}
 
 # ── Bounds ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _bound(equation: Equation, v: Sequence[Array], e: Sequence[Array], result: Any, precision: Precision) -> Any:
+def _bound(equation: Equation, v: Sequence[Array], e: Errors, result: Any, precision: Precision) -> Any:
     name = equation.name
     if name in MOVES:
         return MOVES[name](equation.params, *e)
-    if name in _RULES:
-        return _RULES[name](equation, v, e, precision)
-    if name in WHOLE or result.dtype.kind != "f":
-        return _zeros(result)  # indices
-    terms, times, n = _terms(equation, v, result)
+    if name in RULES:
+        return RULES[name](equation, v, e, result, precision)
+    if name in WHOLE or not _kind(result) == _kind(v[0]) == "f":  # indices, or of them
+        return np.full(np.shape(result), np.inf) if any(map(some, e)) else exact(result)
+    terms, times, n = added(equation, v, e, result)
+    if name in ACCUMULATED:
+        times = 1 + (times - 1) * precision.within
     bound = precision.eps * times * terms  # eps · times first: terms may be the largest number
     if name == "div":  # of a · (1/b), where 1/b is subnormal and has its spacing
         tiny = np.abs(v[1]) * precision.tiny > 1
-        if tiny.any():
+        if some(tiny):
             bound = bound + np.where(tiny, precision.eps * (np.abs(v[0]) * precision.tiny), 0.0)
-    if terms.all():
+    if every(terms):
         bound = bound + n * precision.tiny
     else:
-        bound = bound + np.where(_nothing(name, equation.params, v, terms), 0.0, n * precision.tiny)
-    if any(error.any() for error in e):
-        bound = bound + _brought(equation, v, e, result)
-    over = terms > precision.largest
-    return np.where(over, np.inf, bound) if over.any() else bound
+        bound = bound + np.where(nothing(equation, v, terms), 0.0, n * precision.tiny)
+    if any(map(some, e)):
+        bound = bound + brought(equation, v, e, result) * (1 + precision.eps * times)  # which is rounded, too
+    within = terms <= precision.largest
+    if every(within):
+        return bound
+    if name in BILINEAR or np.shape(v[0]) != np.shape(result):
+        return np.where(within, bound, np.inf)
+    masks = [np.isinf(a) & (error == 0) for a, error in zip(v, e, strict=True)]  # infinite as they are given
+    return np.where(within, bound, np.where(np.isinf(result) & reduce(np.logical_or, masks), 0.0, np.inf))
 
 
-def _open(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
-    """The "error" of a decision: 1 where its two sides are closer than their errors."""
-    if equation.operands[0] == equation.operands[1]:  # a number is itself
-        return _zeros(v[0])
-    doubt, apart = e[0] + e[1], np.abs(v[0] - v[1])
-    open_ = ((doubt > 0) & (apart <= doubt)) | (precision.either & (v[0] == v[1]))
-    return np.where(np.isfinite(doubt), open_, np.inf)
+def _kind(a: Array) -> str:
+    return getattr(a.dtype, "kind", "")  # a key of jax.random has none
 
 
-def _selected(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
-    both: Array = np.where(v[0], e[2], e[1])
-    if e[0].any():
-        both = both + np.where(e[0] > 0, np.abs(v[1] - v[2]) + e[1] + e[2], 0.0)
-    # an infinity in the branch not taken is one in a formula that multiplies by 0 or 1 instead of choosing
-    finite = np.isfinite(e[0]) & np.isfinite(e[1]) & np.isfinite(e[2])
-    return both if finite.all() else np.where(finite, both, np.inf)
-
-
-def _picked(equation: Equation, v: Sequence[Array], e: Sequence[Array], precision: Precision) -> Array:
-    return picked(equation, [error if a.dtype.kind == "f" else a for a, error in zip(v, e, strict=True)], 0.0)
-
-
-_RULES: Mapping[str, Callable[..., Array]] = {  # of what adds no rounding of its own
-    **dict.fromkeys((*SAME, "abs"), lambda equation, v, e, precision: e[0]),
-    **dict.fromkeys(("and", "or", "not"), lambda equation, v, e, precision: reduce(np.maximum, e)),
-    **dict.fromkeys(COMPARISONS, _open),
-    **dict.fromkeys(_LARGEST, lambda equation, v, e, precision: np.maximum(*e)),
-    **dict.fromkeys(PICKS, _picked),
-    **dict.fromkeys(("reduce_max", "reduce_min"), lambda equation, v, e, _: e[0].max(tuple(equation.params["axes"]))),
-    "select_n": _selected,
-    "sign": lambda equation, v, e, precision: np.where((e[0] > 0) & (np.abs(v[0]) <= e[0]), 2.0, 0.0),
-}
-
-
-def _terms(equation: Equation, v: Sequence[Array], result: Array) -> tuple[Array, float, int]:
-    """`Σ|terms|` of a result, how many roundings of it an evaluation may add, and how many terms may underflow."""
+def _bounds(equation: Equation, v: Sequence[Array], e: Errors, results: Sequence[Array], precision: Precision) -> Any:
+    """Of several results."""
     name, params = equation.name, equation.params
-    if name == "reduce_sum":
-        n = max(v[0].size // max(result.size, 1), 1)
-        return np.abs(v[0]).sum(tuple(params["axes"])), 1 + n / 2, n
-    if name == "dot_general":
-        (contracted, _), _ = params["dimension_numbers"]
-        n = max(math.prod(v[0].shape[axis] for axis in contracted), 1)
-        return contraction(params, np.abs(v[0]), np.abs(v[1])), 1 + n / 2, n
-    return np.abs(result), _ROUNDINGS.get(name, 4.0) if name in _MONOTONE else 1.0, 1
-
-
-def _brought(equation: Equation, v: Sequence[Array], e: Sequence[Array], result: Array) -> Array:
-    """What the errors of the operands make of a result."""
-    name, params = equation.name, equation.params
-    if name == "dot_general":
-        return contraction(params, e[0], np.abs(v[1]) + e[1]) + contraction(params, np.abs(v[0]), e[1])
-    if name == "reduce_sum":
-        return e[0].sum(tuple(params["axes"]))
-    if name in SUMS:
-        return e[0] + e[1]
-    if name == "mul":
-        brought = np.abs(v[0]) * e[1] + e[0] * (np.abs(v[1]) + e[1])
-    elif name == "div":
-        room = np.abs(v[1]) - e[1]
-        brought = np.where(room > 0, (e[0] + np.abs(result) * e[1]) / room, np.inf)
-    elif name in ("square", "integer_pow"):
-        size, here = np.abs(v[0]), np.abs(result)
-        ends = [np.abs(_value(equation, [end]) - here) for end in (np.maximum(size - e[0], 0.0), size + e[0])]
-        brought = np.maximum(*ends)
-    else:  # increasing or decreasing
-        ends = [np.abs(_MONOTONE[name](end) - result) for end in (v[0] - e[0], v[0] + e[0])]
-        brought = np.where(np.isfinite(e[0]), np.maximum(*ends), np.inf)
-    return brought if np.isfinite(brought).all() else np.where(sum(e) == 0, 0.0, brought)  # be the slope infinite
-
-
-def _nothing(name: str, params: Params, v: Sequence[Array], terms: Array) -> Array:
-    """Where a result is 0 of zeros, of which nothing can underflow."""
-    if name == "dot_general":
-        return contraction(params, np.abs(np.sign(v[0])), np.abs(np.sign(v[1]))) == 0
-    if name == "mul":
-        return (v[0] == 0) | (v[1] == 0)
-    if name in SUMS:
-        return (v[0] == 0) & (v[1] == 0)
-    return terms == 0 if name == "reduce_sum" else (terms == 0) & (v[0] == 0)
+    if name in MOVES:
+        return MOVES[name](params, *e)
+    if name in ORDERS:
+        return ORDERS[name](params, v, e, results, precision)
+    return [_bound(equation, v, e, result, precision) for result in results]

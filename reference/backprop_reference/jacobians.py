@@ -17,6 +17,7 @@ import numpy as np
 
 from .numerics.errorfree import centre
 from .numerics.products import product, sum_of_outer_products
+from .numerics.range import dot_of, quiet
 from .signature import Array, Shape, as_floating
 
 
@@ -47,6 +48,7 @@ class Jacobian(ABC):
     def slide_shape(self) -> Shape:
         return (self.output_shape or (1,)) + (self.input_shape or (1,))
 
+    @quiet
     def __rmatmul__(self, delta: object) -> Array:
         cotangent = as_floating(delta, "delta")
         if cotangent.shape != self.output_shape:
@@ -179,7 +181,7 @@ class Column(Jacobian):
         return ()
 
     def _pull_back(self, delta: Any) -> Array:
-        return np.sum(delta * self.v)
+        return dot_of(delta, self.v)
 
     def todense(self) -> Array:
         return self.v.copy()
@@ -210,6 +212,7 @@ class BlockRow(Jacobian):
     def _pull_back(self, delta: Any) -> Array:
         return sum_of_outer_products(delta * self.c, self.x)
 
+    @np.errstate(under="ignore")
     def todense(self) -> Array:
         dense = np.zeros(self.shape, np.result_type(self.c, self.x))
         i = np.arange(len(self.c))
@@ -238,7 +241,6 @@ class DiagonalMinusOuter(Jacobian):
     def input_shape(self) -> Shape:
         return self.s.shape
 
-    @np.errstate(under="ignore")
     def _pull_back(self, delta: Any) -> Array:
         dtype, k = np.result_type(delta, self.s), self.s.argmax()
         dx, s = np.array(delta, np.float64), np.array(self.s, np.float64)  # copies, since `centre` writes to both

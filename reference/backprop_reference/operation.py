@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from .jacobians import Jacobian
 from .scalar_function import ScalarFunction
@@ -60,6 +60,9 @@ class Operation:
     layers: tuple[Affine, ...] = ()
     promise: str = "definition"
 
+    integers: ClassVar[Mapping[str, object]] = {}  # of the lecture's operations every argument is a float
+    rules: ClassVar[Mapping[str, Any]] = {}  # and no size is bounded by more than `positive`
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", self.base or self.name)
 
@@ -75,6 +78,19 @@ class Operation:
     def letters(self) -> tuple[str, ...]:
         """The letters of the signature, in alphabetical order."""
         return tuple(sorted({letter for core in self.cores for letter in core}))
+
+    @property
+    def traced(self) -> tuple[tuple[str, ...], ...]:
+        """The shapes in letters for which one trace of the definition serves all sizes."""
+        return self.cores
+
+    def shapes_at(self, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
+        """The shapes of the arguments, and last of the output, in numbers."""
+        return [tuple(sizes[letter] for letter in core) for core in self.cores]
+
+    def has_integers(self, sizes: Mapping[str, int]) -> bool:
+        """Whether there are integers for every argument of them: no argument is."""
+        return True
 
     @cached_property
     def is_data(self) -> tuple[bool, ...]:

@@ -2,23 +2,24 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from backprop_properties.checking import run as runs
-from backprop_properties.checking import worker
-from backprop_properties.checking.isolation import Task
 from backprop_properties.commands import check as command
+from backprop_properties.commands import check_output
 from backprop_properties.commands.app import app
 from backprop_properties.commands.check_output import SCHEMA
 
@@ -52,22 +53,6 @@ def file(tmp_path: Path) -> Any:
     return write
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Files are looked into and checked here, which is quick: what the test is about needs no processes."""
-
-    def results(tasks: Sequence[Task], *_: Any) -> Iterator[tuple[Task, Any]]:
-        for task in tasks:
-            yield task, worker.result_of(task._replace(memory=None), tmp_path / "diary")
-
-    monkeypatch.setattr(runs, "results", results)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    yield
-    for name, module in [*sys.modules.items()]:
-        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
 def backprop(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["check", *arguments], env={"COLUMNS": "80"})
 
@@ -99,7 +84,7 @@ def test_what_is_right_exits_with_0(file: Any) -> None:
 
 
 def test_what_is_wrong_exits_with_1_and_its_report_can_be_pasted(file: Any, tmp_path: Path) -> None:
-    result = backprop(file(WRONG), *FEW)
+    result = backprop(file(WRONG), *FEW, "--full")
     assert result.exit_code == 1, result.output
     assert "WRONG" in result.stdout
     assert "vjp equals jax vjp fails (float64)" in result.stdout
@@ -126,6 +111,21 @@ def test_json_on_standard_output_is_json_whatever_is_printed(file: Any) -> None:
     assert "WRONG" in result.stderr
 
 
+def test_html_goes_into_a_file_with_pictures_of_what_is_in_another_process(file: Any, tmp_path: Path) -> None:
+    page = tmp_path / "out.html"
+    result = backprop(file(WRONG), *FEW, "--html", str(page))
+    assert result.exit_code == 1
+    text = page.read_text("utf-8")
+    for piece in (
+        "softmax vjp",
+        "dx is computed with the diagonal of the Jacobian only",
+        "<svg",
+        "u = v4 / v5",
+        "mine.py",
+    ):
+        assert piece in text
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_json_and_junit_go_into_files(file: Any, tmp_path: Path) -> None:
     text = WRONG + "def square(x):\n    return x * x\n"
@@ -141,6 +141,68 @@ def test_json_and_junit_go_into_files(file: Any, tmp_path: Path) -> None:
     assert sum(1 for _ in suites.iter("testcase")) == sum(len(report["checks"]) for report in found["reports"])
     shown = next(suites.iter("failure"))
     assert "softmax_vjp" in (shown.text or "")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_junit_goes_to_standard_output_and_never_with_json(file: Any) -> None:
+    result = backprop(file(RIGHT), *FEW, "--junit", "-")
+    assert result.exit_code == 0, result.output
+    assert ElementTree.fromstring(result.stdout).attrib["name"] == "backprop check"
+    assert "all 1 right" in result.stderr
+    assert not Path("-").exists()
+    both = backprop(file(RIGHT), *FEW, "--junit", "-", "--json", "-")
+    assert both.exit_code == 2
+    assert " ".join(both.stderr.split()) == (
+        "backprop: --json - and --junit -: expected one of them on standard output, and a file for the other"
+    )
+
+
+def test_rules_of_a_domain_are_separated_by_commas(file: Any) -> None:
+    result = backprop(file(RIGHT), *FEW, "--domain", "values=finite, n=at most 4,masks", "--json", "-")
+    assert result.exit_code == 0, result.output
+    (report,) = report_of(result)["reports"]
+    notes = " ".join(report["notes"])
+    assert "values are finite" in notes
+    assert "n is at most 4" in notes
+    assert "tried, too: masks" in notes
+
+
+def test_a_verdict_has_four_parts_in_text_json_and_junit_and_the_level_says_which_count(
+    file: Any, tmp_path: Path
+) -> None:
+    path = file("import numpy as np\ndef tanh(x):\n    e = np.exp(2 * x)\n    return (e - 1) / (e + 1)\n")
+    result = backprop(path, *FEW)
+    assert result.exit_code == 1, result.output
+    assert "tanh: forward UNSTABLE: range: NaN from 354.9" in result.stdout
+    assert "if that is what you promise: --" in result.stdout
+    assert "1 of 1 UNSTABLE" in result.stdout
+    assert "WRONG" not in result.stdout
+    out, junit = tmp_path / "out.json", tmp_path / "out.xml"
+    lenient = backprop(path, *FEW, "--level", "formula", "--json", str(out), "--junit", str(junit))
+    assert lenient.exit_code == 0, lenient.output
+    assert "right, but UNSTABLE" in lenient.stdout
+    found = json.loads(out.read_text("utf-8"))
+    jsonschema.validate(found, json.loads(SCHEMA.read_text("utf-8")))
+    (report,) = found["reports"]
+    assert (report["schema"], report["passed"], report["word"]) == ("backprop-check-2", True, "UNSTABLE")
+    assert report["verdicts"]["forward"]["formula"] == "right"
+    assert report["verdicts"]["forward"]["range"] == "NaN from 354.9"
+    assert report["verdicts"]["vjp"]["state"] == "missing"
+    assert {"function", "part", "cause", "laws"} <= report["causes"][0].keys()
+    properties = {
+        one.attrib["name"]: one.attrib["value"] for one in ElementTree.parse(junit).getroot().iter("property")
+    }
+    assert properties["forward range"] == "NaN from 354.9"
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_what_never_ran_is_one_line(file: Any) -> None:
+    result = backprop(file("def tanh_vjp(delta, x):\n    raise NotImplementedError\n"), *FEW)
+    assert result.exit_code == 1
+    said = result.stdout.partition("verdict")[2].partition("\n\n")[2].strip().splitlines()
+    assert said[0] == "tanh: vjp NOT WRITTEN: raised NotImplementedError (line 2 of mine.py)"
+    assert said[-1].startswith("1 of 1 NOT WRITTEN")
+    assert len(said) == 3
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -206,7 +268,8 @@ def test_a_file_may_import_what_lies_beside_it_and_hold_dataclasses(file: Any, t
 @pytest.mark.usefixtures("in_this_process")
 def test_several_files_are_checked_and_each_is_named(file: Any) -> None:
     result = backprop(file(RIGHT, "a.py"), file(WRONG, "b.py"), file("1 / 0", "c.py"), *FEW)
-    assert result.exit_code == 2
+    assert result.exit_code == 1  # one is wrong, whatever becomes of the others
+    assert backprop(file(RIGHT, "a.py"), file("1 / 0", "c.py"), *FEW).exit_code == 2
     assert "backprop: c.py can't be imported, line 1: ZeroDivisionError: division by zero" in result.stderr
     assert [line.split()[0] for line in result.stdout.splitlines() if "softmax " in line][:2] == ["a.py", "b.py"]
     assert "1 of 2 WRONG" in result.stdout
@@ -220,11 +283,12 @@ def test_several_files_are_checked_and_each_is_named(file: Any) -> None:
         (RIGHT, ("--operation", "tanh"), "mine.py has none of tanh, tanh_jacobian, tanh_vjp"),
         (RIGHT, ("--operation", "sofmax"), "unknown operation 'sofmax'; did you mean softmax"),
         (RIGHT, ("--dtype", "float65"), "dtypes must be some of float64, float32, float16, bfloat16, got"),
-        (RIGHT, ("--level", "lax"), "level must be one of standard, strict, got 'lax'"),
+        (RIGHT, ("--level", "lax"), "level must be one of formula, standard, strict, got 'lax'"),
         (RIGHT, ("--domain", "y=one-hot"), "softmax: domain has no 'y'; it may have x, delta, n"),
         (RIGHT, ("--domain", "x=one-hop"), "did you mean 'one-hot'?"),
         (RIGHT, ("--json", "/nowhere/at/all.json"), "there is no folder /nowhere/at"),
         (RIGHT, ("--junit", "/nowhere/at/all.xml"), "there is no folder /nowhere/at"),
+        (RIGHT, ("--html", "/nowhere/at/all.html"), "there is no folder /nowhere/at"),
         (RIGHT, ("--json", "/"), "/ is a folder; name a file"),
         ("import nosuchmodule", (), "mine.py can't be imported, line 1: ModuleNotFoundError: No module named 'nosuch"),
         ("x = 1\ndef f(:\n", (), "mine.py can't be imported, line 2: SyntaxError: invalid syntax"),
@@ -295,14 +359,16 @@ def test_misspelt_names_and_names_of_families_are_mentioned_beside_others(file: 
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_missing_sum_over_the_batch_is_wrong_if_asked_for_and_else_told(file: Any) -> None:
+def test_a_missing_sum_over_the_batch_is_wrong_unless_batches_are_left_out(file: Any) -> None:
     vjp = "def affine_vjp(delta, W, x, b):\n    return delta[..., None] * x[..., None, :], delta @ W, delta * 1\n"
-    result = backprop(file(vjp), *FEW)
+    result = backprop(file(vjp), *FEW, "--no-batch")
     assert result.exit_code == 0, result.output
-    assert "not tried: leading batch axes; ask with batch=True" in result.stdout
-    result = backprop(file(vjp), *FEW, "--batch")
-    assert result.exit_code == 1
-    assert "leading batch axes" not in result.stdout
+    assert "not tried: leading batch axes; ask with --batch" in result.stdout
+    for asked in ([], ["--batch"]):
+        result = backprop(file(vjp), *FEW, *asked)
+        assert result.exit_code == 1
+        assert "dW of batch (3,) has shape (3, " in result.stdout
+        assert "leading batch axes" not in result.stdout
 
 
 def test_what_the_file_sets_for_floating_point_errors_is_not_the_tools(file: Any) -> None:
@@ -348,13 +414,41 @@ def test_a_report_that_cannot_be_written_does_not_take_the_other_with_it(
 
 def test_a_report_does_not_take_the_place_of_code_or_of_another(file: Any, tmp_path: Path) -> None:
     path, other = file(RIGHT), tmp_path / "other.py"
-    for arguments in (("--json", path), ("--junit", path), ("--json", str(other))):
+    for arguments in (("--json", path), ("--junit", path), ("--html", path), ("--json", str(other))):
         result = backprop(path, *arguments)
         assert result.exit_code == 2
         assert f"expected another file than {arguments[1]}, which would be lost" in result.stderr
-    result = backprop(path, "--json", str(tmp_path / "out"), "--junit", str(tmp_path / "out"))
-    assert "expected two files, got" in result.stderr
+    for one, two in (("--json", "--junit"), ("--json", "--html"), ("--junit", "--html")):
+        result = backprop(path, one, str(tmp_path / "out"), two, str(tmp_path / "out"))
+        assert f"{one} and {two}: expected two files, got" in result.stderr
     assert Path(path).read_text() == RIGHT
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_notes_fit_a_terminal_and_code_to_paste_is_not_broken(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = "class Dense:\n    def __init__(self, n, m):\n        self.W, self.b = np.ones((n, m)), np.ones(m)\n"
+    layer += "    def forward(self, x):\n        self.x = x\n        return x @ self.W + self.b\n"
+    layer += "    def backward(self, dout):\n        self.dW, self.db = self.x.T @ dout, dout.sum(0)\n"
+    text = f"{RIGHT}\n{layer}        return dout @ self.W.T\n\ndef frobnicate_vjp(delta, x):\n    return delta\n"
+    path, terminal = file(text), StringIO()
+    plain = backprop(path, *FEW).stderr.splitlines()
+    monkeypatch.setattr(
+        check_output, "errors", Console(file=terminal, force_terminal=True, width=80, color_system=None)
+    )
+    assert backprop(path, *FEW).exit_code == 0
+    lines = re.sub(r"\x1b\[[\d?;]*[a-zA-Z]", "", terminal.getvalue()).splitlines()
+    code = [
+        "from backprop_properties import conventional, from_layer",
+        "affine, affine_vjp = from_layer(lambda W, b: Dense(*W.shape), "
+        'parameters={"W": "W", "b": "b"}, gradients={"W": "dW", "b": "db"}).values()',
+        'affine_definition = conventional("affine", batch="first", W="in,out", order="x W b")',
+    ]
+    start = lines.index("note: mine.py: to have Dense checked, paste:") + 1
+    assert lines[start : start + 3] == code
+    assert all(len(line) <= 80 for line in lines if line not in code)
+    assert [plain[0], *plain[1:4]] == ["note: mine.py: to have Dense checked, paste:", *code]
+    assert len(plain) == 5
+    assert [" ".join(line.strip() for line in lines[start + 3 :])] == plain[4:]
 
 
 # ── What would take a process down ──────────────────────────────────────────────────────────────────────────────────
@@ -401,6 +495,14 @@ def test_what_is_slow_is_not_wrong(file: Any) -> None:
     assert result.exit_code == 2, result.output
     assert "mine.py: square is slow: not done after 2 s and " in result.stderr
     assert "--timeout gives it more" in result.stderr
+    assert "wrong" not in result.stderr
+
+
+def test_what_is_slow_and_wrong_is_told_so(file: Any) -> None:
+    slow = "import time\ndef square(x):\n    time.sleep(0.05)\n    return x * x + 1\n"
+    result = backprop(file(slow), "--timeout", "4")
+    assert result.exit_code == 2, result.output
+    assert re.search(r"square is slow: not done after 4 s .*, and wrong until then: u.* expected ", result.stderr)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -429,7 +531,8 @@ threading.Thread(target=time.sleep, args=(600,)).start()
 os.close(1)
 sys.stdout.close()
 def square(x):
-    threading.Thread(target=time.sleep, args=(600,)).start()
+    if threading.active_count() < 100:
+        threading.Thread(target=time.sleep, args=(600,)).start()
     return x * x
 def negate(x):
     sys.exit("enough")
@@ -453,7 +556,7 @@ def square(x):
 """
     assert backprop(file(text), *FEW).exit_code == 0
     children = (tmp_path / "children").read_text().split()
-    assert len(children) == 2  # the file was looked into, and checked
+    assert len(children) == 1  # the file was looked into and checked by one process
     assert ended(children)
 
 
@@ -506,10 +609,31 @@ def tanh(x):
     assert process.returncode == 130, errors
     assert "square" in output
     assert "interrupted; not done: tanh, softmax" in output
+    assert "1 right, 2 not finished, in " in output
+    assert "all " not in output
     assert "Traceback" not in errors
     assert ended((tmp_path / "pids").read_text().split())
     found = json.loads(out.read_text("utf-8"))
     assert (found["interrupted"], found["passed"], found["unfinished"]) == (True, False, ["tanh", "softmax"])
+
+
+BROKEN = """
+import jax.numpy as jnp
+from backprop_properties import Definition
+cube_definition = Definition(lambda x: jnp.cubed(x), "(n)")
+def cube(x):
+    return x**3
+def square(x):
+    return x * x
+"""
+
+
+def test_a_definition_that_is_broken_leaves_the_others_and_is_counted(file: Any) -> None:
+    result = backprop(file(BROKEN), *FEW)
+    assert result.exit_code == 2, result.output
+    assert "cube: the definition raises AttributeError" in result.stderr
+    assert "1 right, 1 could not be checked, in " in result.stdout
+    assert "all " not in result.stdout
 
 
 # ── Small things ────────────────────────────────────────────────────────────────────────────────────────────────────

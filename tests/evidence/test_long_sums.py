@@ -9,7 +9,7 @@ from rich.console import Console
 
 from backprop_properties.evidence import long_sums
 from backprop_properties.evidence.long_sums import EQUAL, MADE, SUMS, markdown, measure, print_sums
-from backprop_properties.laws.truth import BOUNDS
+from backprop_properties.laws.bounds import BOUNDS
 from backprop_properties.laws.ulp import ulp
 from backprop_reference import matvec, matvec_vjp
 

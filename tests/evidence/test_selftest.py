@@ -3,15 +3,13 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from backprop_properties.commands.app import app
-from backprop_properties.evidence import finite_differences as rivals
 from backprop_properties.evidence import selftest
-from backprop_properties.evidence.faults import Fault
-from backprop_properties.evidence.selftest import count, counts, hints, markdown, passed, run, tried
+from backprop_properties.evidence.faults import FAULTS, Fault
+from backprop_properties.evidence.selftest import Kept, count, counts, hints, markdown, passed, run, tried
 from backprop_reference import OPERATIONS
 
 NAMES = ["exp-missing", "exp-flushed", "hadamard-1e-12", "softmax-jacobian-sign", "exp-of-the-output", "dot-of-lists"]
@@ -55,6 +53,38 @@ def test_what_a_fault_asks_for_is_asked():
     assert tried("add-twins").rejected
 
 
+def test_an_interrupted_run_goes_on(tmp_path):
+    file, tried_now = tmp_path / "rows.jsonl", []
+
+    def interrupt(name):
+        tried_now.append(name)
+        if len(tried_now) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(NAMES, jobs=1, kept=Kept(file, ["a"], 1), on_outcome=interrupt)
+    kept = Kept(file, ["a"], 1)
+    assert list(kept.outcomes) == tried_now
+    kept.outcomes["exp-missing"] = replace(kept.outcomes["exp-missing"], message="as it was put down")
+    again = run(NAMES, rivals=[], jobs=1, kept=kept)
+    assert [outcome.name for outcome in again] == NAMES
+    assert again[0].message == "as it was put down"
+    assert Kept(file, ["a"], 1).outcomes.keys() == set(NAMES)
+    with file.open("a") as more:
+        more.write('{"name": "cut o')
+    assert (Kept(file, ["a"], 1).dropped, Kept(file, ["a"], 1).dropped) == (1, 0)
+    other = Kept(file, ["a"], 2)
+    assert (other.dropped, other.outcomes) == (len(NAMES), {})
+
+
+def test_the_rivals_are_given_some_of_the_faults():
+    names = [fault.name for fault in FAULTS[:12]]
+    outcomes = run(names, rivals=["jax-check-grads"], every=6, jobs=1)
+    assert [bool(outcome.rivals) for outcome in outcomes] == [k % 6 == 3 for k in range(12)]
+    assert "given 2 of the faults" in markdown(outcomes)
+    assert "| all | 12 | 12 | 2 |" in markdown(outcomes)
+
+
 def test_markdown_is_a_table(outcomes):
     table, summary = markdown(outcomes).split("\n\n")
     assert len({line.count("|") for line in table.splitlines()}) == 1
@@ -65,26 +95,6 @@ def test_processes_find_the_same():
     names = ["exp-missing", "log-epsilon"]
     alone, together = (run(names, rivals=[], jobs=jobs) for jobs in (1, 2))
     assert [replace(o, seconds=0) for o in alone] == [replace(o, seconds=0) for o in together]
-
-
-# ── The others ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("rival", rivals.RIVALS)
-def test_rivals_accept_what_is_right_and_reject_what_is_grossly_wrong(rival):
-    if rival not in rivals.installed():
-        pytest.skip(f"{rival}: its library is optional")
-    for name in ("exp", "matvec", "softmax_cross_entropy", "backpropagation[tanh]"):
-        right = OPERATIONS[name].vjp
-        assert rivals.rejections(rival, Fault(name, "", "", "", vjp=right)) == (False, False)
-        wrong = Fault(name, "", "", "", vjp=lambda *args, right=right: tuple(2 * d for d in right(*args)))
-        assert rivals.rejections(rival, wrong) == (True, True)
-
-
-def test_rivals_cannot_see_a_jacobian_or_a_fault_of_float32():
-    jacobian = Fault("exp", "", "", "", jacobian=lambda x: (np.diag(x),))
-    single = Fault("exp", "", "", "", vjp=lambda d, x: (d,), dtypes=("float32",))
-    assert [rivals.rejections("JAX's check_grads", fault) for fault in (jacobian, single)] == [None, None]
 
 
 # ── The command ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -99,10 +109,11 @@ def test_the_command_writes_what_it_found(tmp_path):
     readme.write_text("a\n<!-- selftest -->\n<!-- /selftest -->\nb\n")
     result = backprop("--only", "reciprocal-", "--jobs", "1", "--alone", "--json", str(out), "--readme", str(readme))
     assert result.exit_code == 0, result.output
-    assert "5 of 5 faults rejected" in result.output
+    count = sum("reciprocal-" in fault.name for fault in FAULTS)
+    assert f"{count} of {count} faults rejected" in result.output
     report = json.loads(out.read_text())
     assert report["passed"] is True
-    assert report["kinds"]["all"]["faults"] == 5
+    assert report["kinds"]["all"]["faults"] == count
     assert "| sign | 1 | 1 |" in readme.read_text()
 
 

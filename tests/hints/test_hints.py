@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from backprop_properties import check
-from backprop_properties.checking.check import trial_of
+from backprop_properties.checking.asked import trial_of
+from backprop_properties.checking.python_files import operation_named
 from backprop_properties.evidence.faults import CAUSES, FAULTS, NEIGHBOURS, Neighbour
 from backprop_properties.hints.causes import SECONDS, _value, hints
-from backprop_properties.hints.layers import backward_order
+from backprop_properties.hints.gradients import backward_order
 from backprop_properties.hints.probe import Probe
 from backprop_properties.hints.state import state
 from backprop_properties.laws.claims import Violation
@@ -26,6 +27,9 @@ TOLD = {
     "softmax-jacobian-sign": "J_x is s ⊙ (δ + sᵀδ)",
     "two-layers-relu-sign": "exactly the negative",
     "matvec-outer-product-turned": "dW is the transpose of what is right",
+    "rms-norm-weight-from-x": "dweight is computed without the division by jnp.sqrt(",
+    "dropout-mask-inverted": "dx is computed with mask inverted",
+    "layer-norm-variance-constant": "if jnp.mean(centred * centred, axis, keepdims=True) were a constant",
     "matvec-w-turned": "dx is what comes out with the transpose of W",
     "matvec-guesses-the-layout": "u is what comes out with the transpose of W",
     "logistic-turned": "dW is the transpose",
@@ -74,8 +78,8 @@ TOLD = {
     "hadamard-half": "float16",
     "leaky-relu-slope-of-float32": "the slope 0.01 rounded to float32",
     "softmax-bfloat16-weights": "float16",
-    "softmax-naive": "numbers of about 709.78 in x",
-    "tanh-exponentials": "numbers of about 354.89 in x",
+    "softmax-naive": "numbers of about 709.8 in x",
+    "tanh-exponentials": "numbers of about 354.9 in x",
     "identity-view": "shares memory",
     "affine-always-float64": "computes in float64 where the arguments are float32",
     "hadamard-by-pointer": "right for contiguous arguments",
@@ -95,6 +99,14 @@ TOLD = {
     "softmax-temperature": "u is computed with logits divided by 2",
     "activation-gelu-by-tanh": "computed with gelu_tanh′ in place of gelu′",
     "tanh-slope-of-the-input": "computed with 1 − z² for tanh′: its formula in terms of the output",
+    "labels-off-by-one": "labels + 1 in place of labels",
+    "conv1d-not-flipped-dx": "with weight the other way round along axis 2",
+    "embedding-overwritten": "assigned to, where they are to be added up",
+    "conv1d-dbias-over-channels": "the sum of what is right over all entries",
+    "ignore-index-counted-in-the-slope": "a division by b in place of",
+    "rnn-first-step-forgotten": "without the last turn of the loop back",
+    "layer-norm-mean-of-squares": "differs by rounding alone",
+    "layer-norm-both-constant": "and x - jnp.mean(x, axis, keepdims=True) were constants",
     "sometimes-same-digits-of-float32": "differs in its last digits",
     "sometimes-same-first-bytes": "differs in one entry",
 }
@@ -115,7 +127,7 @@ def named(name):
     return next(row for row in FAULTS if row.name == name)
 
 
-@pytest.mark.parametrize("name", sampled(TOLD, first_of_each(lambda name: named(name).cause, TOLD)))
+@pytest.mark.parametrize("name", sampled(TOLD, first_of_each(lambda name: named(name).cause, TOLD)[::3]))
 def test_hint_names_the_cause(name):
     fault = named(name)
     failure = reported(fault).failures[0]
@@ -123,7 +135,7 @@ def test_hint_names_the_cause(name):
     assert TOLD[name] in failure.hint
     assert f"hint: {failure.hint}" in str(failure)
     assert 4 < len(failure.hint.split()) < 45, "a sentence"
-    assert not re.search(r"np\.|array\(|Error|None|lambda", failure.hint), "of words"
+    assert not re.search(r"\bnp\.|array\(|Error|None|lambda", failure.hint), "of words"
 
 
 def test_every_cause_is_named():
@@ -211,6 +223,12 @@ OTHERS = {
         "transposed",
         "made by reshape",
     ),
+    "not summed": (
+        "linear",
+        {"vjp": lambda d, x, W, b: (d @ W, d.T @ x, d)},
+        "axis",
+        "dbias is right but for a sum over the leading axes, which is missing",
+    ),
     "decay": ("matvec", {"vjp": lambda d, W, x: (np.outer(d, x) + 0.1 * W, d @ W)}, "", ""),
 }
 
@@ -228,7 +246,7 @@ def test_hint_on_what_no_table_has(name):
 
 def probe(row, kind, dtype, seconds=60):
     functions = {kind: getattr(row, kind) for kind in ("forward", "vjp", "jacobian")}
-    trial = trial_of(OPERATIONS[row.operation], functions, "standard", None, batch=False)
+    trial = trial_of(operation_named(row.operation), functions, "standard", None)
     return trial, Probe(trial.domain, trial.implementation, kind, np.dtype(dtype), time.perf_counter() + seconds)
 
 
@@ -303,6 +321,20 @@ def test_the_first_wrong_layer_is_named(name):
     assert WHERE[name] in failure.where
     assert failure.where in str(failure)
     assert bool(WHERE[name]) == bool(failure.where)
+
+
+@pytest.mark.parametrize(
+    ("vjp", "beside"),
+    [
+        (lambda delta, W, x: (np.outer(delta, 2 * x), W.T @ delta), "right beside it: dx"),
+        (lambda delta, W, x: (np.outer(delta, x), 2 * W.T @ delta), "right beside it: dW"),
+        (lambda delta, W, x: (np.outer(delta, 2 * x), 2 * W.T @ delta), ""),
+    ],
+)
+def test_the_gradients_that_are_right_beside_a_wrong_one_are_named(vjp, beside):
+    failure = check("matvec", vjp=vjp, max_examples=60).failures[0]
+    assert failure.where == beside
+    assert beside in failure.summary()
 
 
 def test_backward_order_has_every_gradient_of_the_layers():

@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import settings
 
-from backprop_oracle.definitions import definition
+from backprop_oracle.rows import definition
 from backprop_properties.cases.shapes import shape_pool
 from backprop_properties.laws.trial import EVERY_LAW
 from backprop_properties.verification.every_law import try_operation
@@ -14,7 +14,7 @@ from backprop_reference.derivations import DERIVATIONS
 from samples import FAMILIES, sampled
 
 
-@pytest.mark.parametrize("name", sampled(OPERATIONS, FAMILIES))
+@pytest.mark.parametrize("name", sampled(OPERATIONS, FAMILIES[::3]))
 def test_all_laws_hold(name: str) -> None:
     profile = settings()
     seed = 0 if profile.derandomize else random.SystemRandom().randrange(2**32)
@@ -22,6 +22,9 @@ def test_all_laws_hold(name: str) -> None:
     outcome = try_operation(OPERATIONS[name], examples=profile.max_examples, seed=seed, pool=pool)
     assert outcome.cases >= 0.9 * profile.max_examples
     assert not outcome.failures, "\n".join(f"{f.law}: {f.message}\n{f.reproduction}" for f in outcome.failures)
+
+
+SUMS = ("scale", "add", "hadamard", "sum_reduction", "matvec", "subtract", "dot", "squared_error", "affine")
 
 
 def laws_of(name: str) -> set[str]:
@@ -33,7 +36,9 @@ def laws_of(name: str) -> set[str]:
     special |= {"softmax_ignores_a_shift"} if name == "softmax" else set()
     special |= {"vjp_of_one_equals_jax_grad"} if scalar else set()
     special |= {"factors_equal_jax_and_multiply_to_the_jacobian"} if name in DERIVATIONS else set()
+    special |= {"sums_up_to_the_largest_are_numbers"} if name in SUMS else set()
     always = set(EVERY_LAW) - {
+        "sums_up_to_the_largest_are_numbers",
         "masks_count_for_nothing",
         "softmax_ignores_a_shift",
         "vjp_of_one_equals_jax_grad",

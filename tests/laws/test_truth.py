@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 
@@ -12,16 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backprop_oracle import certified
+from backprop_oracle.catalogue import CATALOGUE
 from backprop_properties.cases import blocks as block_module
 from backprop_properties.cases.blocks import draw_block
 from backprop_properties.cases.case import Case
 from backprop_properties.cases.regimes import regime_case, regimes_of
 from backprop_properties.cases.shapes import draw_sizes
+from backprop_properties.checking.python_files import Implementation
 from backprop_properties.hints import textbook
+from backprop_properties.laws.bounds import BOUNDS, bound_of, limit_of
 from backprop_properties.laws.claims import Certified, Measure, Violation, certified_errors, judge
 from backprop_properties.laws.conditions import scale
 from backprop_properties.laws.trial import violations
-from backprop_properties.laws.truth import BOUNDS, JUDGE_LAWS, TRUTH_LAWS, bound_of, limit_of, questions, truth_point
+from backprop_properties.laws.truth import JUDGE_LAWS, TRUTH_LAWS, questions, truth_point
 from backprop_properties.laws.ulp import scaled_ulp_error
 from backprop_reference import (
     OPERATIONS,
@@ -798,3 +802,48 @@ def test_what_a_row_does_not_promise_is_what_rounding_may_do():
     assert [type(f) for f in found] == [Measure, Measure, Measure, Violation]
     with pytest.raises(KeyError):
         bound_of(replace(operation, promise="nosuch"), "u", case.args)
+
+
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+def test_a_few_entries_of_a_large_case_are_asked_for(dtype):
+    row, normal = CATALOGUE["layer_norm"], np.random.default_rng(0).standard_normal
+    x, scale, bias = (normal(shape).astype(dtype) for shape in ((1000, 1000), 1000, 1000))
+    case = Case((x, scale, bias), normal(x.shape).astype(dtype), ())
+    (value,) = questions(row, case, "value", careful=True)
+    dx, dscale, dbias = questions(row, case, "vjp", careful=True)
+    assert dscale is None  # it needs all entries
+    rounded = [(value, x.shape), (dx, x.shape), (dbias, bias.shape)]
+    for question, shape in rounded:
+        flat, at = np.zeros(math.prod(shape), dtype), list(question.chosen.entries)
+        assert (len(at), at[0], at[-1]) == (6, 0, flat.size - 1)
+        flat[at] = question.truth.nearest(dtype)
+        assert judge(question.claim(flat.reshape(shape)), dtype).entries == 6
+        flat[at[3]] += 2 * question.limit * question.scale[3] * np.finfo(dtype).eps
+        place = [int(i) for i in np.unravel_index(at[3], shape)]
+        with pytest.raises(Violation, match=re.escape(f"{question.what}{place} = ")) as wrong:
+            judge(question.claim(flat.reshape(shape)), dtype)
+        assert wrong.value.index == tuple(place)
+        with pytest.raises(Violation, match="has shape"):
+            judge(question.claim(flat[at]), dtype)
+
+
+def test_the_laws_ask_a_large_case(monkeypatch):
+    row = CATALOGUE["layer_norm"]
+    x, ones, zeros = np.random.default_rng(0).standard_normal((100, 100)), np.ones(100), np.zeros(100)
+
+    def right(x, scale, bias):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * scale + bias
+
+    def wrong(x, scale, bias):
+        found = right(x, scale, bias)
+        found[-1, -1] *= 1 + 1e-9
+        return found
+
+    case, law = Case((x, ones, zeros), x, ()), TRUTH_LAWS["value_within_bound_of_truth"]
+    for forward, passes in ((right, True), (wrong, False)):
+        point = truth_point(row, case, Implementation(forward=forward))
+        claims = list(law(point))
+        assert len(claims) == 1
+        with nullcontext() if passes else pytest.raises(Violation, match=r"u\[99, 99\] = .* certified"):
+            judge(claims[0], F64)

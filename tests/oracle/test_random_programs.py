@@ -17,6 +17,7 @@ from mpmath import mp, mpf
 
 from backprop_oracle.certified import PrecisionCapReached, value, vjp, vjp_by_slopes
 from backprop_oracle.enclosures import working_precision
+from samples import sampled
 
 BITS, N = 4000, 3
 
@@ -183,7 +184,7 @@ def _all_held(seeds: range) -> None:
     assert refused <= len(seeds) // 50
 
 
-@pytest.mark.parametrize("part", [0, *(pytest.param(k, marks=pytest.mark.exhaustive) for k in range(1, 50))])
+@pytest.mark.parametrize("part", sampled(range(50), [0], range(1, 16)))
 def test_no_enclosure_without_the_truth_in_it(part: int) -> None:
     _all_held(range(200 * part, 200 * (part + 1)))
 

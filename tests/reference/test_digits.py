@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from backprop_oracle.autodiff import quick_compilation
-from backprop_oracle.definitions import definition
 from backprop_oracle.program import traced
 from backprop_oracle.rounding import bounded
+from backprop_oracle.rows import definition
 from backprop_properties.laws.chain_rule import TWICE
 from backprop_properties.laws.claims import Close, Violation, judge
 

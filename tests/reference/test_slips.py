@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from backprop_oracle.autodiff import answers
-from backprop_oracle.definitions import definition
+from backprop_oracle.rows import definition
 from backprop_properties.laws.claims import Close, Violation, judge
 from backprop_reference import OPERATIONS, add_jacobian
 from backprop_reference.derivations import derivation, product

@@ -207,7 +207,7 @@ def test_a_fault_of_batches_alone_is_shown_by_a_batch() -> None:
 
     def vjp(delta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray]:
         (dx,) = row.vjp(delta, x)
-        if x.ndim > 1 and len(x) > 20:
+        if x.ndim > 1 and len(x) > 20 and len(x) % 2 == 0 and np.ptp(x[:, :1]) > 10:
             dx[20] = 0
         return (dx,)
 
@@ -268,7 +268,8 @@ def test_functions_that_are_not_given_are_not_judged() -> None:
 
 
 # Those of SOMETIMES show at one value, size or call, which `check` plans for and a sweep meets by chance.
-ALWAYS = [fault for fault in FAULTS if fault not in SOMETIMES and not fault.sizes and not fault.asks]
+LECTURE = [fault for fault in FAULTS if fault.operation in OPERATIONS and not fault.witness]
+ALWAYS = [fault for fault in LECTURE if fault not in SOMETIMES and not fault.sizes and not fault.asks]
 SHOWN = [fault for fault in ALWAYS if fault.law in sweep.SWEPT][::4]
 
 
@@ -345,7 +346,7 @@ def test_a_softmax_is_shrunk_to_something() -> None:
 
 def test_the_reproduction_of_an_empty_array_has_its_shape() -> None:
     case = Case((np.zeros((2, 0)), np.zeros(0)), np.zeros(2), ())
-    failure = failure_at("matvec", VJP, Violation("dW", "no"), case)
+    failure = failure_at(OPERATIONS["matvec"], VJP, Violation("dW", "no"), case)
     assert "W = np.zeros((2, 0), np.float64)" in failure.reproduction
     exec(failure.reproduction, {})
 
@@ -426,7 +427,7 @@ def test_the_report_of_a_cluster_is_the_same_even_if_a_worker_is_killed() -> Non
     distributed = pytest.importorskip("distributed")
     alone = verification.verify(NAMES, examples=5000, jobs=1)
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
         distributed.Client(cluster) as client,
         client.get_executor() as executor,
     ):
@@ -455,7 +456,8 @@ def test_a_worker_killed_in_a_sweep_is_reported_and_its_work_is_done_again() -> 
 
     report = verification.verify(["affine", "dot"], examples=8000, jobs=2, on_outcome=kill)
     assert killed
-    assert any("a worker process died" in note for note in report.notes)
+    (note,) = report.notes
+    assert note.startswith("worker processes died and were replaced: 1 by SIGKILL; they were trying ")
     assert report.passed
     assert entries(report) == entries(verification.verify(["affine", "dot"], examples=8000, jobs=1))
 
@@ -472,20 +474,8 @@ def die() -> None:
     os._exit(1)
 
 
-def kill_on_three(task: int) -> int:
-    if task == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return -task
-
-
-def test_a_task_that_kills_its_worker_is_left_undone_and_all_others_are_done() -> None:
-    notes: list[str] = []
-    assert dict(workers.done(kill_on_three, range(8), 2, None, notes)) == {k: -k for k in range(8) if k != 3}
-    assert "left undone" in notes[-1]
-
-
 def test_tasks_left_undone_are_named_and_the_run_has_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "done", lambda work, tasks, *rest: ((task, work(task)) for task in tasks[:1]))
+    monkeypatch.setattr(verification, "done", lambda work, tasks, *_, **__: ((task, work(task)) for task in tasks[:1]))
     report = verification.verify(["add", "dot"], examples=5)
     assert report.unfinished == ["add"]
     assert not report.passed

@@ -1,13 +1,16 @@
-"""A case: the arguments of an operation, a cotangent, and tangents."""
+"""A case: the arguments of an operation, a cotangent, and tangents. Some arguments may be integers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backprop_reference import Operation
+from backprop_oracle import shapes
+
+if TYPE_CHECKING:  # JAX takes half a second, and a report needs none of it
+    from backprop_oracle.rows import Row
 
 Array = NDArray[Any]
 Sizes = Mapping[str, int]
@@ -26,16 +29,14 @@ class Case:
         return self.delta.dtype
 
 
-def sizes_of(operation: Operation, case: Case) -> dict[str, int]:
+def sizes_of(operation: "Row", case: Case) -> dict[str, int]:
     """The sizes of a case by letter, in alphabetical order.
 
     >>> from backprop_reference import OPERATIONS
     >>> sizes_of(OPERATIONS["matvec"], Case((np.ones((2, 3)), np.ones(3)), np.ones(2), ()))
     {'d': 2, 'n': 3}
     """
-    shapes = [a.shape for a in (*case.args, case.delta)]
-    pairs = zip(operation.cores, shapes, strict=True)
-    return dict(sorted(pair for core, shape in pairs for pair in zip(core, shape, strict=True)))
+    return dict(sorted(shapes.sizes_of(operation.cores[:-1], [a.shape for a in case.args]).items()))
 
 
 def directions(args: Sequence[Array]) -> tuple[Array, ...]:

@@ -6,18 +6,20 @@ takes a kind for every argument, and the promises that not every careful impleme
     {"y": "one-hot", "n": "multiple of 8", "values": "finite", "masks": True}
 """
 
-import difflib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import Operation
+from backprop_oracle.kinds import KINDS, OF_ROWS, one_of
+from backprop_oracle.sizes import Rule, nearest, rule_of
 
-from .case import Array, Case, directions
+from .case import Array, Case, directions, sizes_of
+
+if TYPE_CHECKING:  # JAX takes half a second, and reading a domain needs none of it
+    from backprop_oracle.rows import Row
 
 PROMISES: Mapping[str, str] = {  # what the reference promises beyond the formulas, and not every careful implementation
     "kinks": "at a kink the derivative is the one that JAX takes",
@@ -25,29 +27,11 @@ PROMISES: Mapping[str, str] = {  # what the reference promises beyond the formul
     "empty": "sizes may be 0",
     "aliasing": "results share no memory with arguments or with each other",
 }
-KINDS: Mapping[str, str] = {
-    "positive": "above 0, and with a reciprocal in the dtype",
-    "non-negative": "0 or above",
-    "non-zero": "not 0, and with a reciprocal square in the dtype",
-    "one-hot": "one entry 1, the others 0",
-    "distribution": "no entry below 0, and a sum of 1",
-    "integers": "whole numbers",
-    "real": "any number",
-}
+SEEN_BY = {"aliasing": "leaves_its_inputs_alone"}  # promises that a law is about which cannot always be tried
 EVERYWHERE: Mapping[str, str] = {
     "finite": "no NaN is passed in",
     "moderate": "no NaN is passed in, and no number beyond ±30 or closer to 0 than 1e-3, but 0 itself",
 }
-SIZES: tuple[tuple[str, Callable[[int, int], bool]], ...] = (
-    (r"(\d+)", lambda size, k: size == k),
-    (r"(?:multiples? of|divisible by|%) *(\d+)", lambda size, k: size % k == 0),
-    (r"(?:at least|>=|≥) *(\d+)", lambda size, k: size >= k),
-    (r"(?:at most|<=|≤) *(\d+)", lambda size, k: size <= k),
-    (r"odd()", lambda size, _: size % 2 == 1),
-    (r"even()", lambda size, _: size % 2 == 0),
-    (r"power of (2|two)", lambda size, _: size & (size - 1) == 0),
-)
-LARGEST = 1 << 17
 
 
 def into_domain(kind: str, a: Array) -> Array:
@@ -62,10 +46,14 @@ def into_domain(kind: str, a: Array) -> Array:
         least = a.dtype.type(2 * float(ml_dtypes.finfo(a.dtype).max) ** -0.5)
         return np.where(np.abs(a) < least, np.copysign(least, a), a)
     if kind == "one-hot":
-        return np.eye(1, a.size, int(np.argmax(a)) if a.size else 0, dtype=a.dtype).reshape(a.shape)
+        if not (a.ndim and a.size):
+            return np.ones_like(a)
+        return (np.arange(a.shape[-1]) == np.expand_dims(np.argmax(a, -1), -1)).astype(a.dtype)
     if kind == "distribution":
-        weights = np.exp(-np.abs(a.astype(np.float64)))
-        return (weights / max(weights.sum(), 1e-300)).astype(a.dtype)
+        sizes = np.abs(np.atleast_1d(a).astype(np.float64))
+        nearest_to_0 = sizes.min(-1, keepdims=True, initial=np.inf)
+        weights = np.exp(nearest_to_0 - sizes)  # the largest of a row is 1, however far off all of them are
+        return (weights / np.maximum(weights.sum(-1, keepdims=True), 1.0)).astype(a.dtype).reshape(a.shape)
     return a
 
 
@@ -83,9 +71,9 @@ class Domain:
     `nan` is whether NaN is passed in, but never for the arguments (`stated`) whose numbers the user has named.
     """
 
-    operation: Operation
+    operation: "Row"
     kinds: Mapping[str, str]
-    sizes: Mapping[str, Callable[[int], bool]]
+    sizes: Mapping[str, Rule]
     promises: frozenset[str]
     nan: bool
     moderate: bool
@@ -99,27 +87,26 @@ class Domain:
         >>> domain_of(OPERATIONS["softmax"], {"n": "multiple of 8"}).nearest({"n": 9})
         {'n': 16}
         """
-        found = {}
-        for letter, size in sizes.items():
-            least = 0 if "empty" in self.promises and self.operation.may_be_empty(letter) else 1
-            fits: Callable[[int], bool] = self.sizes.get(letter, lambda _: True)
-            up = next((s for s in range(max(size, least), LARGEST) if fits(s)), None)
-            found[letter] = next(s for s in range(size, least - 1, -1) if fits(s)) if up is None else up
-        return found
+        empty = "empty" in self.promises
+        return nearest(sizes, self.sizes, {n: 0 for n in sizes if empty and self.operation.may_be_empty(n)})
 
     def allows(self, sizes: Mapping[str, int]) -> bool:
-        return self.nearest(sizes) == dict(sizes)
+        return self.nearest(sizes) == dict(sizes) and self.operation.has_integers(sizes)
 
-    def into(self, name: str, a: Array) -> Array:
-        """An argument, or the cotangent, moved into the domain."""
+    def into(self, name: str, a: Array, sizes: Mapping[str, int]) -> Array:
+        """An argument, or the cotangent, moved into the domain; integers into their range."""
+        if name in self.operation.integers:
+            row: Any = self.operation  # a Definition
+            low, high, others = row.range_of(name, sizes)
+            return np.where(np.isin(a, others), a, np.clip(a, low, max(high - 1, low))).astype(a.dtype)
         if self.moderate:
             size = np.clip(np.abs(a.astype(np.float64)), 1e-3, 30)
             a = np.where(a == 0, a, np.copysign(size, a.astype(np.float64))).astype(a.dtype)
         return np.asarray(into_domain(self.kinds.get(name, ""), a), a.dtype)
 
 
-def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
-    """The domain of an operation, or one clear error.
+def domain_of(operation: "Row", domain: Mapping[str, Any] | None, untried: Collection[str] = ()) -> Domain:
+    """The domain of an operation, or one clear error; of promises that only `untried` laws see nothing is said.
 
     >>> from backprop_reference import OPERATIONS
     >>> domain_of(OPERATIONS["softmax"], {"m": "multiple of 8"})
@@ -130,19 +117,23 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
         raise TypeError(f"{operation.name}: domain must be a mapping, as {{'values': 'finite'}}, got {domain!r}")
     given = dict(domain or {})
     arguments = (*operation.arguments, "delta")
-    kinds, rules, promises, words = dict(operation.domain), {}, set(), []
+    where = f"{operation.name}: domain[{{!r}}]"
+    kinds = {name: one_of(kind, OF_ROWS, where.format(name)) for name, kind in operation.domain.items()}
+    rules, promises, words = dict(operation.rules), set(), []
     everywhere = given.pop("values", None)
     if everywhere is not None:
-        everywhere = _one_of(everywhere, EVERYWHERE, f"{operation.name}: domain['values']")
+        everywhere = one_of(everywhere, EVERYWHERE, f"{operation.name}: domain['values']")
         words.append(f"values are {everywhere}: {EVERYWHERE[everywhere]}")
     for key, value in given.items():
         where = f"{operation.name}: domain[{key!r}]"
+        if key in operation.integers:
+            raise ValueError(f"{where}: {key} holds integers; integers= of the Definition says which ones")
         if key in arguments:
-            kind = _one_of("real" if value == "finite" else value, KINDS, where)
+            kind = one_of("real" if value == "finite" else value, KINDS, where)
             kinds[key] = kind
             words.append(f"{key} is {kind}: {KINDS[kind]}")
         elif key in operation.letters:
-            rules[key] = _rule(value, where)
+            rules[key] = rule_of(value, operation.letters, where)
             words.append(f"{key} is {value}")
         elif key in PROMISES and isinstance(value, bool):
             if value:
@@ -152,31 +143,33 @@ def domain_of(operation: Operation, domain: Mapping[str, Any] | None) -> Domain:
         else:
             names = ", ".join([*arguments, *operation.letters, "values", *PROMISES])
             raise ValueError(f"{operation.name}: domain has no {key!r}; it may have {names}")
-    words += [_tried(name, name in promises) for name in PROMISES if _matters(name, operation)]
-    nan, moderate, stated = everywhere is None, everywhere == "moderate", frozenset(given) & set(arguments)
+    told = [name for name in PROMISES if _matters(name, operation) and SEEN_BY.get(name) not in untried]
+    words += [_tried(name, name in promises) for name in told]
+    nan, moderate = everywhere is None, everywhere == "moderate"
+    stated = frozenset(given) & set(arguments) | frozenset(operation.integers)
     found = Domain(operation, kinds, rules, frozenset(promises), nan, moderate, tuple(words), stated)
-    for letter in rules:
-        try:
-            found.nearest({letter: 1})
-        except StopIteration:
-            raise ValueError(f"{operation.name}: domain[{letter!r}] = {given[letter]!r} leaves no size") from None
+    try:
+        found.nearest(dict.fromkeys(operation.letters, 1))
+    except StopIteration:
+        of_sizes = {letter: given[letter] for letter in operation.letters if letter in given}
+        raise ValueError(f"{operation.name}: domain {of_sizes} leaves no size") from None
     return found
 
 
 def into_the_domain(domain: Domain, case: Case) -> Case:
     """A case with its arguments and its cotangent moved into a domain."""
-    args = tuple(domain.into(name, a) for name, a in zip(domain.operation.arguments, case.args, strict=True))
-    return replace(case, args=args, delta=domain.into("delta", case.delta), tangents=directions(args))
+    sizes = sizes_of(domain.operation, case) if domain.operation.integers else {}
+    args = tuple(domain.into(name, a, sizes) for name, a in zip(domain.operation.arguments, case.args, strict=True))
+    return replace(case, args=args, delta=domain.into("delta", case.delta, sizes), tangents=directions(args))
 
 
-def fitting(operation: Operation, domain: Mapping[str, Any]) -> dict[str, Any]:
-    """What a domain says of an operation: its arguments, its letters, and what is said of all.
+def fitting(own: Sequence[str], domain: Mapping[str, Any]) -> dict[str, Any]:
+    """What a domain says of an operation: its `own` arguments and letters, and what is said of all.
 
-    >>> from backprop_reference import OPERATIONS
-    >>> fitting(OPERATIONS["softmax"], {"y": "one-hot", "n": 8, "masks": True})
+    >>> fitting(("x", "n"), {"y": "one-hot", "n": 8, "masks": True})
     {'n': 8, 'masks': True}
     """
-    names = {*operation.arguments, "delta", *operation.letters, "values", *PROMISES}
+    names = {*own, "delta", "values", *PROMISES}
     return {key: value for key, value in domain.items() if key in names}
 
 
@@ -186,38 +179,10 @@ def _tried(promise: str, tried: bool) -> str:
     return f"not tried: {promise} ({PROMISES[promise]}); ask with domain={{{promise!r}: True}}"
 
 
-def _matters(promise: str, operation: Operation) -> bool:
+def _matters(promise: str, operation: "Row") -> bool:
     """Whether a promise says anything of an operation."""
     if promise == "kinks":
         return operation.kinked
     if promise == "masks":
         return bool(operation.masks)
     return promise != "empty" or any(map(operation.may_be_empty, operation.letters))
-
-
-def _one_of(value: object, names: Mapping[str, str], where: str) -> str:
-    """The name that is meant, with any hyphens and capitals."""
-    plain = {_letters(name): name for name in names}
-    if not isinstance(value, str) or _letters(value) not in plain:
-        near = difflib.get_close_matches(str(value), names, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{where}: expected one of {', '.join(names)}, got {value!r}{hint}")
-    return plain[_letters(value)]
-
-
-def _letters(text: str) -> str:
-    return re.sub(r"[^a-z]", "", text.lower())
-
-
-def _rule(value: object, where: str) -> Callable[[int], bool]:
-    for pattern, holds in SIZES:
-        match = re.fullmatch(pattern, str(value).strip().lower())
-        if match:
-            k = int(match[1]) if match[1].isdigit() else 0
-            if "multiple" in pattern and k == 0:
-                break
-            return lambda size: holds(size, k)
-    raise ValueError(
-        f"{where}: expected a size as 8, 'multiple of 8', 'at least 2', 'at most 1024', 'even', 'odd' or "
-        f"'power of two', got {value!r}"
-    )

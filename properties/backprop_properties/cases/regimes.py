@@ -15,16 +15,17 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import Operation
+from backprop_oracle.definition import Definition
+from backprop_oracle.rows import Row
 
 from .case import Array, Case, Sizes
 from .domains import taken
-from .values import ARRAYS, Random, Shape, rounded, target
+from .values import ARRAYS, Random, Shape, rounded, target, whole
 
 _EVERYWHERE = ("ordinary", "ties", "near-ties", "equal", "single", "tiny")
 _LOGITS = ("confident", "subnormal", "masks", "huge")
 REGIMES: Mapping[str, tuple[str, ...]] = {  # by the promise of a row
-    "definition": (*_EVERYWHERE, "mixed", "huge"),
+    "definition": (*_EVERYWHERE, "confident", "saturated", "zeros", "mixed", "huge"),
     "elementary": (*_EVERYWHERE, "mixed", "huge"),
     "function": ("ordinary", "saturated", "zeros", "ties", "near-ties", "single", "tiny", "huge"),
     "sum": (*_EVERYWHERE, "mixed", "huge"),
@@ -37,7 +38,7 @@ USUAL = (*["ordinary"] * 3, *["ties"] * 2, "saturated", "tiny", "huge", "anythin
 COTANGENTS = ("ordinary", "ordinary", "ties", "equal", "near-ties", "huge", "tiny")
 
 
-def regimes_of(operation: Operation) -> tuple[str, ...]:
+def regimes_of(operation: Row) -> tuple[str, ...]:
     """The regimes in which the last digits of an operation are looked for."""
     if operation.promise not in REGIMES:
         known = ", ".join(REGIMES)
@@ -49,7 +50,7 @@ def regimes_of(operation: Operation) -> tuple[str, ...]:
 
 
 def regime_case(
-    operation: Operation,
+    operation: Row,
     regime: str,
     dtype: np.dtype[Any],
     draw: Random,
@@ -65,25 +66,31 @@ def regime_case(
     """
     letters = list(dict.fromkeys(letter for core in operation.cores for letter in core))  # as they appear
     most = {1: 6, 2: 6, 3: 4}.get(len(letters), 3)
-    sizes = sizes or {letter: 1 if regime == "single" else int(draw.integers(1, most + 1)) for letter in letters}
+    if sizes is None:
+        sizes = {letter: 1 if regime == "single" else int(draw.integers(1, most + 1)) for letter in letters}
 
-    def array(name: str, core: Sequence[str]) -> Array:
+    def array(name: str, shape: Shape) -> Array:
         lead = batch[:-1] if name in operation.parameters else batch
-        shape = tuple(sizes[letter] for letter in core)
         a = ARRAYS[_regime_of(operation, name, regime, draw, cotangents)](draw, lead, shape, ml_dtypes.finfo(dtype))
         kind = operation.domain.get(name, "")
         return taken(kind, rounded(target(draw, lead, shape) if kind == "target" else a, dtype))
 
-    return _case(operation, array)
+    return _case(operation, sizes, array, draw)
 
 
-def _case(operation: Operation, array: Callable[[str, Sequence[str]], Array]) -> Case:
-    """A case of arrays by name and letters, drawn in the order of the arguments, the cotangent last."""
-    *args, delta = map(array, (*operation.arguments, "delta"), operation.cores)
+def _case(operation: Row, sizes: Sizes, array: Callable[[str, Shape], Array], draw: Random) -> Case:
+    """A case of arrays by name and shape, drawn in the order of the arguments, the cotangent last; and of integers."""
+
+    def drawn(name: str, shape: Shape) -> Array:
+        if not (isinstance(operation, Definition) and name in operation.integers):
+            return array(name, shape)
+        return whole(draw, shape, *operation.range_of(name, sizes)).astype(operation.dtype_of(name, np.float64))
+
+    *args, delta = map(drawn, (*operation.arguments, "delta"), operation.shapes_at(sizes))
     return Case(tuple(args), delta, ())
 
 
-def _regime_of(operation: Operation, name: str, regime: str, draw: Random, cotangents: Sequence[str]) -> str:
+def _regime_of(operation: Row, name: str, regime: str, draw: Random, cotangents: Sequence[str]) -> str:
     """The regime of one argument: what is about logits leaves weights and cotangents alone."""
     if name == "delta" and operation.promise in ("softmax", "cross-entropy", "function"):
         return str(draw.choice(list(cotangents)))
@@ -96,32 +103,31 @@ def _regime_of(operation: Operation, name: str, regime: str, draw: Random, cotan
     return regime
 
 
-def free_case(operation: Operation, dtype: np.dtype[Any], draw: Random, sizes: Mapping[str, int]) -> Case:
+def free_case(operation: Row, dtype: np.dtype[Any], draw: Random, sizes: Mapping[str, int]) -> Case:
     """One case in which each array has a regime of its own, whatever the operation promises."""
     usual = str(draw.choice(USUAL))
 
-    def array(name: str, core: Sequence[str]) -> Array:
-        shape = tuple(sizes[letter] for letter in core)
+    def array(name: str, shape: Shape) -> Array:
         if operation.domain.get(name) == "target" and draw.random() < 0.7:
             return rounded(target(draw, (), shape), dtype)
         regime = str(draw.choice([*[usual] * 3, *["ordinary"] * 2, *["ties"] * 2, "equal"]))
         return rounded(ARRAYS[regime](draw, (), shape, ml_dtypes.finfo(dtype)), dtype)
 
-    return _case(operation, array)
+    return _case(operation, sizes, array, draw)
 
 
-def plain_case(operation: Operation, sizes: Sizes, dtype: np.dtype[Any], draw: Random, *, general: bool) -> Case:
+def plain_case(operation: Row, sizes: Sizes, dtype: np.dtype[Any], draw: Random, *, general: bool) -> Case:
     """Numbers of ordinary size, no two alike: nothing overflows or saturates, so that every entry counts.
 
     A target is a distribution, or any numbers at all if `general`.
     """
 
-    def array(name: str, core: Sequence[str]) -> Array:
-        a = draw.normal(size=[sizes[letter] for letter in core])
-        if len(core) == 2 and a.size:
+    def array(name: str, shape: Shape) -> Array:
+        a = draw.normal(size=shape)
+        if len(shape) == 2 and a.size:
             a /= a.shape[-1] ** 0.5
         if operation.domain.get(name) == "target" and not general and a.size:
-            a = np.abs(a) / np.abs(a).sum()
+            a = np.abs(a) / np.abs(a).sum(-1, keepdims=True)
         return a.astype(dtype)
 
-    return _case(operation, array)
+    return _case(operation, sizes, array, draw)

@@ -38,8 +38,7 @@ def _equal(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
 
 def _near_ties(draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     """Neighbouring floats: one number, give or take a few units in its last place."""
-    with np.errstate(over="ignore"):
-        centre = np.asarray(draw.normal(size=lead) * draw.choice([1.0, 30.0, 1e5], size=lead)).astype(info.dtype)
+    centre = rounded(np.asarray(draw.normal(size=lead) * draw.choice([1.0, 30.0, 1e5], size=lead)), info.dtype)
     return _own(centre.astype(np.float64), core) * (1 + float(info.eps) * draw.integers(-3, 4, size=lead + core))
 
 
@@ -56,7 +55,7 @@ def _from_smallest(high: float, draw: Random, shape: Shape, info: Any) -> Array:
 def _ahead(low: float, high: float, draw: Random, lead: Shape, core: Shape, info: Any) -> Array:
     """One entry ahead of the others by `low` to `high`; sizes are those of float64, shorter in float32."""
     a = draw.normal(size=lead + core) * _own(draw.choice([0.0, 1.0, 3.0], size=lead), core)
-    if a.size:
+    if a.size and core:
         reach = {8: 1.0, 4: 0.125, 2: 0.125 if float(info.max) > 1e38 else 0.02}[info.dtype.itemsize]  # of exp
         chosen = np.arange(core[-1]) == _own(draw.integers(core[-1], size=lead), core)
         by = max(low, 8.0) * reach if low == high else draw.uniform(low, high, size=lead) * reach
@@ -105,11 +104,20 @@ def target(draw: Random, lead: Shape, core: Shape) -> Array:
     """Targets of a cross-entropy: one-hot, distributions, or any numbers."""
     kind = draw.choice(["one-hot", "one-hot", "distribution", "real", "huge"])
     if kind == "one-hot":
-        return (np.arange(core[-1]) == _own(draw.integers(core[-1], size=lead), core)).astype(np.float64)
+        ones = np.asarray(draw.integers(core[-1], size=lead + core[:-1]))[..., None]
+        return (np.arange(core[-1]) == ones).astype(np.float64)
     if kind == "distribution":
         weights = draw.random(lead + core) ** _own(draw.choice([1, 20], size=lead), core)
         return weights / weights.sum(-1, keepdims=True)
     return draw.normal(size=lead + core) * (1e30 if kind == "huge" and draw.random() < 0.2 else 1.0)
+
+
+def whole(draw: Random, shape: Shape, low: int, high: int, others: tuple[int, ...]) -> Array:
+    """Integers from `low` to `high` without it; now and then all the same, or one of some `others`."""
+    if high <= low:
+        return np.full(shape, others[0] if others else low)
+    a = np.broadcast_to(draw.integers(low, high, size=() if draw.random() < 0.1 else shape), shape)
+    return np.where(draw.random(shape) < 0.2, draw.choice(others, size=shape), a) if others else np.array(a)
 
 
 def rounded(a: Array, dtype: np.dtype[Any]) -> Array:

@@ -14,8 +14,12 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from .layers import refuse_all_but_functions
+
 Array = NDArray[Any]
 Function = Callable[..., Any]
+_programs: dict[Any, None] = {}  # that JAX has compiled, by function and shapes
+MOST_PROGRAMS = 4000  # each maps memory three times, and a process of Linux may do so 65,530 times
 
 
 def from_torch(function: Any) -> dict[str, Function]:
@@ -61,6 +65,7 @@ def from_jax(function: Any, argnums: int | Sequence[int] | None = None) -> dict[
     >>> parts["vjp"](np.array(1.0), np.zeros(2), np.array([1.0, 0.0]))
     (array([-0.5,  0.5]), None)
     """
+    refuse_all_but_functions("from_jax", function=function)
     jax = _library("jax", "from_jax")
     from backprop_oracle.autodiff import quick_compilation  # 64-bit numbers from here on
 
@@ -73,6 +78,7 @@ def from_jax(function: Any, argnums: int | Sequence[int] | None = None) -> dict[
 
         def g(*args: Any) -> Any:
             arrays = [jax.numpy.array(a) for a in args]
+            _count(compiled, arrays)
             with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
                 try:
                     return compiled(*arrays)
@@ -88,8 +94,18 @@ def from_jax(function: Any, argnums: int | Sequence[int] | None = None) -> dict[
     }
 
 
+def _count(compiled: Any, arrays: Sequence[Any]) -> None:
+    """Counts the programs that were compiled, of all functions together; when there are many, all are given up."""
+    _programs[compiled, tuple((a.shape, a.dtype) for a in arrays)] = None
+    if len(_programs) > MOST_PROGRAMS:
+        for f in {f for f, _ in _programs}:
+            f.clear_cache()
+        _programs.clear()
+
+
 def from_autograd(function: Any, argnums: int | Sequence[int] | None = None) -> dict[str, Function]:
     """The forward and the vjp of a function of `autograd.numpy`; `argnums` as for `from_jax`."""
+    refuse_all_but_functions("from_autograd", function=function)
     autograd = _library("autograd", "from_autograd")
 
     def vjp(delta: Any, *args: Any) -> tuple[Array | None, ...]:

@@ -1,51 +1,48 @@
 """Is an implementation right? The laws of `verify`, on cases that are chosen for what people get wrong."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-from backprop_reference import Operation
+from backprop_oracle.definition import Definition
+from backprop_oracle.rows import Row
 
-from ..cases.case import Case, directions
 from ..cases.domains import domain_of
-from ..cases.plan import Planned, made, ordinary_case, plan
-from ..cases.shapes import LONG_TAIL
-from ..hints.causes import hints
-from ..hints.layers import first_wrong_layer
-from ..laws.claims import Violation
+from ..cases.plan import Planned, further, ordinary_case, plan
 from ..laws.failure import Failure, failure_at
+from ..laws.manners import LOOKED_AT
 from ..laws.points import Functions
-from ..laws.table import LAWS
 from ..laws.trial import EVERY_LAW, Trial
-from ..laws.truth import TRUTH_LAWS
 from ..verification.every_law import everywhere
-from .costs import Cost, affordable, near
-from .guard import Function, guarded, name_of, said
-from .options import DTYPES, dtype_names, refuse_the_unusable
-from .python_files import Implementation, operation_named
+from .asked import BATCHES, MASKS, row_of, trial_of
+from .batches import judged_on_batches, takers
+from .by_part import Narrow, narrower
+from .command import Remote
+from .defaults import IN_A_TEST
+from .elsewhere import elsewhere, limits_of, returned
+from .examples import case_at, cases_of
+from .floating_point import flushed
+from .guard import Function, name_of
+from .integrity import held, leaving_alone, put_back
+from .one_format import MOST_CALLS, counts_in, tried_in
+from .options import DTYPES, dtype_names, refuse_no_functions, refuse_the_unusable
+from .pictured import pictured
 from .report import Checked, Report
+from .source_code import Code, code_of, constants_of
+from .verdict import HELD, PARTS, RIGHT, Verdict, together
 
-ALWAYS = (  # on every case; the other laws on some of the small ones
-    "forward_equals_jax",
-    "jacobian_equals_jacrev",
-    "vjp_equals_jax_vjp",
-    "vjp_of_one_equals_jax_grad",
-)
-ON_LARGER = (  # and these on some tails
-    "leaves_its_inputs_alone",
-    "says_the_same_twice",
-    "takes_any_memory_layout",
-)
-ABOUT_DERIVATIONS = "factors_equal_jax_and_multiply_to_the_jacobian"
-EVERY = 6  # small cases for one on which all laws are tried
+MOST_AXES = 3  # of a batch
+FLUSHED = "subnormal numbers were taken for 0, as by a library that was built with -Ofast; they count again"
+SHOWN = 8  # numbers of a code
+ALONE = "leaves_the_judge_alone"  # a law of this process, and no claim about numbers
 
 
 def check(
-    operation: str,
+    operation: str | Row,
     *,
     forward: Function | None = None,
     vjp: Function | None = None,
@@ -53,22 +50,53 @@ def check(
     dtypes: Sequence[str] = ("float64",),
     level: str = "standard",
     domain: Mapping[str, Any] | None = None,
-    batch: bool = False,
-    max_examples: int = 200,
-    seed: int = 0,
+    batch: bool | str | None = None,
+    max_examples: int | None = None,
+    seed: int | None = None,
+    may_write: Sequence[str] = (),
+    waive: Sequence[str] = (),
+    convention: Mapping[str, str] | None = None,
+    pictures: bool = False,
+    isolated: bool = False,
+    timeout: float | None = None,
+    memory: int | None = None,
 ) -> Report:
     """Whether somebody's functions of an operation are right: every law that they break, where, by how much, and why.
 
-    `operation` is a name of `backprop list`. Give any of `forward(*args)`, `vjp(delta, *args)` (a tuple with one
-    cotangent per argument, None for one that is not given; for one argument an array will do) and `jacobian(*args)`
-    (likewise, dense). They get NumPy arrays, of single examples unless `batch` asks for leading batch axes, too.
+    `operation` is a name of `backprop list`, or a `Definition`: the forward in a line of `jax.numpy`. Give any of
+    `forward(*args)`, `vjp(delta, *args)` (a tuple with one cotangent per argument, None for one that is not given; for
+    one argument an array will do) and `jacobian(*args)` (likewise, dense). They get NumPy arrays, of single examples
+    and, if they return right rows for a batch of ordinary ones, or if `batch` is True, with leading batch axes; with
+    `batch=False` never. With `batch="only"` they get rows alone: data and the cotangent have one batch axis, the first.
+    A `Definition` says itself what a batch is.
 
     `dtypes`: float64, float32, float16, bfloat16; the truth is computed in float64 from the very numbers passed in.
-    `level`: "standard", which careful frameworks reach, or "strict", which the reference reaches.
+    `max_examples`: cases, 250 if not given; the numbers in the code of your functions, where branches hide, add three
+    quarters at most. `seed`: another one draws other numbers than 0. In pytest, options and a marker of its plugin
+    say both of calls that do not.
+    `level`: "standard", which careful frameworks reach, "strict", which the reference reaches, or "formula": all is
+    tried and told, and only a formula that is wrong at ordinary numbers, in six digits, is held against it.
     `domain`: what is not promised, as `{"y": "one-hot", "n": "multiple of 8", "values": "finite"}`, and which promises
     are asked for that not every careful implementation makes, as `{"masks": True, "kinks": True}`.
+    The numbers of an argument, or delta, are "positive", "non-negative", "non-zero", "one-hot", "distribution",
+    "integers" or "real"; a size is 8, (1, 5), "multiple of 8", "at least 2", "at most n", "even", "odd" or
+    "power of two"; `values` are "finite" or "moderate"; promises are kinks, masks, empty, aliasing. No function is
+    called outside it.
+    `may_write`: arguments that may be overwritten. `waive`: laws, or parts of the verdict (formula, range, digits,
+    manners), that are not held against it; the report names them.
+    `convention`: how you lay out one of the lecture's operations, as `{"batch": "first", "W": "in,out"}`; see
+    `conventional`.
+    `pictures`: the report also has what `backprop check --html` draws: graphs and Jacobians.
+    `isolated`: your functions are called in another process, where they may crash, exit or hang; they are brought there
+    by cloudpickle. Without it they share this one, and what one process cannot prevent is yours to trust: a crash or
+    `os._exit` ends it, a call that hangs hangs it, and code that looks for this judge in its own process can find it,
+    replace what it compares with, or read the expected numbers. SystemExit and KeyboardInterrupt that a function
+    raises are failures of it; Ctrl-C is not. `backprop check` on a file is always isolated.
+    `timeout`, of isolated functions: seconds for all of it, of which one call, or the import, gets a quarter; if not
+    given, 60 a call. `memory`: megabytes that they may ask for, on Linux; if not given, 4096.
 
-    Raises ValueError or TypeError, in one line, for a call that cannot be understood.
+    Raises ValueError or TypeError, in one line, for a call that cannot be understood, and TimeoutError if `timeout` was
+    too short for all of it.
 
     >>> def softmax_vjp(delta, x):
     ...     s = np.exp(x - x.max()) / np.exp(x - x.max()).sum()
@@ -81,49 +109,149 @@ def check(
     True
     """
     functions = {"forward": forward, "vjp": vjp, "jacobian": jacobian}
-    return examined(operation, functions, dtypes, level, domain, batch, max_examples, seed)
+    how = dtypes, level, domain, batch, max_examples, seed, may_write, waive, convention, pictures
+    if isolated:
+        limits = limits_of(timeout, memory)
+        return elsewhere(operation, functions, limits, lambda code: examined(operation, functions, *how, code=code))
+    if timeout is not None or memory is not None:
+        raise ValueError("timeout and memory are limits of another process: expected isolated=True with them")
+    if command := next((f.command for f in functions.values() if isinstance(f, Remote)), None):
+        code, names = command.code(functions), {kind: name_of(f, kind) for kind, f in functions.items() if f}
+        return returned(operation, names, lambda: examined(operation, functions, *how, code=code))
+    return examined(operation, functions, *how)
+
+
+# What `examined` is asked, if nobody says otherwise.
+USUAL: Mapping[str, Any] = {
+    name: value
+    for name, value in (check.__kwdefaults__ or {}).items()
+    if name not in ("forward", "vjp", "jacobian", "isolated", "timeout", "memory")
+}
 
 
 @np.errstate(all="ignore")  # whatever the module that is checked has set: the numbers tried are extreme
 def examined(
-    operation: str,
+    operation: str | Row,
     functions: Mapping[str, Function | None],
     dtypes: Sequence[str],
     level: str,
     domain: Mapping[str, Any] | None,
-    batch: bool,
-    max_examples: int,
-    seed: int,
+    batch: bool | str | None,
+    max_examples: int | None,
+    seed: int | None,
+    may_write: Sequence[str] = (),
+    waive: Sequence[str] = (),
+    convention: Mapping[str, str] | None = None,
+    pictures: bool = False,
     *,
     shrink: bool = True,
+    code: Code | None = None,
 ) -> Report:
-    """What `check` does; without `shrink`, failures are reported at the cases where they were found."""
-    started, row = time.perf_counter(), operation_named(operation)
-    dtypes = dtype_names(dtypes)
+    """What `check` does; without `shrink`, failures are reported at the cases where they were found.
+
+    `code` is that of functions which are in another process.
+    """
+    started, row, was_flushed = time.perf_counter(), row_of(operation, convention, batch), flushed()
+    judging, replaced = held() if code is None else [], list[str]()
+    dtypes, usual = dtype_names(dtypes), IN_A_TEST.get()
+    max_examples = usual.examples if max_examples is None else max_examples
+    seed = usual.seed if seed is None else seed
     refuse_the_unusable(row, dtypes, level, max_examples, seed, functions)
-    trial = trial_of(row, functions, level, domain, batch)
+    if code is None:
+        code = code_of(functions)
+        watched = {kind: f and leaving_alone(f, judging, replaced) for kind, f in code.functions.items()}
+        code = code._replace(functions=watched)
+    constants = code.constants
+    trial = judged_on_batches(
+        trial_of(row, code.functions, level, domain, may_write, waive, code.untried), batch, DTYPES[dtypes[0]]
+    )
+    narrow, wide = narrower(trial, DTYPES[dtypes[0]]) if shrink else [], trial
+    if narrow:
+        targets = {"y": max(one.domain for one in narrow)}  # one-hot, if that is all that one of them takes
+        trial = replace(trial, domain=domain_of(row, {**(domain or {}), **targets}, code.untried))
     names = {kind: name_of(f, kind) for kind, f in functions.items() if f is not None}
     options: dict[str, Any] = {} if level == "standard" else {"level": level}
     options |= {"domain": dict(domain)} if domain else {}
+    options |= {"may_write": tuple(may_write)} if may_write else {}
+    options |= {"convention": dict(convention)} if convention else {}
+    definition = f"{row.name}_definition" if isinstance(operation, Definition) else ""
     checks: dict[tuple[str, str], Checked] = {}
     failures: list[Failure] = []
-    notes = list(trial.domain.words)
+    not_given: dict[str, None] = {}
+    verdicts: dict[str, Mapping[str, Verdict]] = {}
+    notes = [FLUSHED] * was_flushed + list(trial.domain.words)
+    notes += [f"tried at the numbers in the code, too: {_some(constants)}"] if constants else []
+    if trial.waived:
+        notes.append(f"waived: {', '.join(law.replace('_', ' ') for law in trial.waived)}")
     if set(names) == {"forward"}:
-        notes.append(f"{operation}: only a forward was given: no backward pass was judged")
-    if not batch:
-        notes.append("not tried: leading batch axes; ask with batch=True")
+        notes.append(f"{row.name}: only a forward was given: no backward pass was judged")
+    options |= {"batch": batch} if batch is not None else {}
+    fewest = min(trial.batched.values(), default=MOST_AXES)
+    if batch is None and any(row.is_data) and 0 < fewest < MOST_AXES:
+        notes.append(f"not tried: batches on more than {fewest} leading axes; ask with batch=True")
+    first = cases_of(usual.failed_before(), trial, options)
+    notes += [f"tried first: {len(first)} example{'s' * (len(first) > 1)} that failed before"] if first else []
     for dtype in dict.fromkeys(dtypes):
-        cases = plan(trial.domain, max(max_examples // len(set(dtypes)), 1))
-        found = _tried(trial, cases, dtype, seed, checks, notes, careful=level == "standard", shrink=shrink)
-        failures += [replace(failure, functions=names, options=options) for failure in found]
-    unique = tuple(dict.fromkeys(notes))
+        count = max(max_examples // len(set(dtypes)), 1)
+
+        def cases(trial: Trial = trial, count: int = count) -> Iterator[Planned]:
+            yield from plan(trial.domain, count, constants)
+            yield from takewhile(lambda _: code.lines_left(), further(trial.domain, count, constants))
+
+        how: Any = {"first": first, "careful": level != "strict", "shrink": shrink}
+        before, said_before = dict(checks), list(notes)
+        found, missing, said_of = tried_in(trial, cases(), dtype, seed, checks, notes, constants, count, **how)
+        if isinstance(row, Definition) and row.in_letters and (anew := _traced_anew(trial, row, found)):
+            trial, checks, notes = anew, before, said_before  # one trace does not serve all sizes, after all
+            found, missing, said_of = tried_in(trial, cases(trial), dtype, seed, checks, notes, constants, count, **how)
+        not_given |= dict.fromkeys(missing)
+        verdicts[dtype] = said_of
+        failures += [replace(f, functions=names, options=options, definition=definition) for f in found]
+    replaced += put_back(judging)
+    if replaced:
+        told = _replaced(trial, names, replaced, DTYPES[dtypes[0]])
+        failures.append(told)
+        checks[ALONE, dtypes[0]] = Checked(ALONE, dtypes[0], 1, 1, failed=True)
+    notes += [_not_asked(dtypes, level)] if not failures and not narrow else []
+    right = [kind for kind, said in together(verdicts).items() if said.formula == RIGHT] if shrink else [*names]
+    alone = [names[kind] for kind in right if kind != "jacobian" and kind not in trial.batched]
+    if batch is True and not any(row.is_data):
+        notes.append(
+            "not tried: batch axes before the shapes: those of a definition are letters in its shapes, as (b,n)"
+        )
+    if any(row.is_data) and alone:
+        why = "" if batch is False else f", which {' and '.join(alone)} did not take"
+        notes.append(f"not tried: leading batch axes{why}; ask with batch=True")
+    unique = tuple(dict.fromkeys([*notes, *code.unrun()]))
     seconds = time.perf_counter() - started
-    return Report(operation, level, tuple(dtypes), seed, tuple(failures), tuple(checks.values()), unique, seconds)
+    failures += [replace(_of_targets(wide, one), functions=names, options=options) for one in narrow]
+    failures.sort(key=lambda f: PARTS.index(f.part) if f.part else 0)
+    found_of = tuple(failures), tuple(checks.values()), unique, seconds, tuple(not_given)
+    judged = together(verdicts) if shrink else {}
+    for one in narrow:
+        judged[one.kind] = judged.get(one.kind, Verdict()).narrowed(f"right for y={one.domain} only")
+    if replaced:
+        judged[told.what] = judged.get(told.what, Verdict()).rude("replaces what judges it")
+    against = tuple(part for part in HELD[level] if part not in waive)
+    asked = (BATCHES,) * (batch is True) + (MASKS,) * ("masks" in trial.domain.promises)
+    report = Report(row.name, level, tuple(dtypes), seed, *found_of, verdicts=judged, held=against, asked=asked)
+    return replace(report, pictures=pictured(trial, report)) if pictures and failures else report
+
+
+def _replaced(trial: Trial, names: Mapping[str, str], replaced: Sequence[str], dtype: np.dtype[Any]) -> Failure:
+    """The failure of functions that replaced something of NumPy, or of what judges them."""
+    first, *more = dict.fromkeys(replaced)
+    what = f"{first} and {len(more)} more were" if more else f"{first} was"
+    kind = "vjp" if "vjp" in names else next(iter(names))
+    message = f"{what} replaced while the functions ran: it judges them, and is put back"
+    case, arguments = ordinary_case(trial.domain, dtype), trial.row.arguments
+    found = Failure(trial.row.name, ALONE, kind, message, case=case, arguments=arguments, functions=names, call=kind)
+    return replace(found, part="manners")
 
 
 @np.errstate(all="ignore")
 def replay(
-    operation: str,
+    operation: str | Row,
     law: str,
     delta: Any,
     *args: Any,
@@ -132,6 +260,9 @@ def replay(
     jacobian: Function | None = None,
     level: str = "standard",
     domain: Mapping[str, Any] | None = None,
+    batch: bool | str | None = None,
+    may_write: Sequence[str] = (),
+    convention: Mapping[str, str] | None = None,
     implementation: Functions | None = None,
 ) -> None:
     """One law at one case: raises what is wrong, or returns.
@@ -140,99 +271,50 @@ def replay(
 
     >>> replay("dot", "vjp_equals_jax_vjp", 1.0, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     """
-    row, functions = operation_named(operation), {"forward": forward, "vjp": vjp, "jacobian": jacobian}
+    row, functions = row_of(operation, convention, batch), {"forward": forward, "vjp": vjp, "jacobian": jacobian}
+    refuse_no_functions(row.name, functions)
     if any(functions.values()):
-        trial = trial_of(row, functions, level, domain, batch=True)
+        trial = trial_of(row, functions, level, domain, may_write)
+    elif isinstance(row, Definition):
+        raise ValueError(f"{row.name}: nothing to try; give forward=, vjp= or jacobian=")
     else:
         trial = Trial(implementation or row, everywhere(row), EVERY_LAW)
+    if law == "says_the_same_twice" and np.size(delta) <= LOOKED_AT:
+        trial = replace(trial, counts=(MOST_CALLS,))  # a failure may be of the last
     if law not in trial.laws:
         raise ValueError(f"unknown law {law!r}; there are {', '.join(trial.laws)}")
-    arrays = tuple(np.asarray(a) for a in args)
-    violation = trial.first(Case(arrays, np.asarray(delta, arrays[0].dtype), directions(arrays)), law)
+    case = case_at(row, delta, *args)
+    if any(functions.values()) and law == BATCHES and not batch:
+        counts = counts_in(constants_of(functions.values()))
+        trial = replace(trial, batched=takers(trial, case.dtype) or trial.batched, counts=counts)
+    violation = trial.first(case, law)
     if violation:
         raise violation
 
 
-def trial_of(
-    row: Operation,
-    functions: Mapping[str, Function | None],
-    level: str,
-    domain: Mapping[str, Any] | None,
-    batch: bool,
-) -> Trial:
-    """Somebody's functions of an operation, within a domain, and held to the laws that are asked for."""
-    where = domain_of(row, domain)
-    left_out = {ABOUT_DERIVATIONS}
-    left_out |= {"batch_equals_the_loop"} if not batch else set()
-    left_out |= {"masks_count_for_nothing"} if "masks" not in where.promises else set()
-    left_out |= {"nan_in_nan_out"} if not where.nan else set()
-    asked = {**LAWS, **(TRUTH_LAWS if level == "strict" else {})}
-    laws = {name: law for name, law in asked.items() if name not in left_out}
-    return Trial(guarded(row, Implementation(**functions)), where, laws, careful=True)
+def _not_asked(dtypes: Sequence[str], level: str) -> str:
+    """What a check that passes has not asked."""
+    others = [dtype for dtype in DTYPES if dtype not in dtypes]
+    asked = [f"{', '.join(others)}: ask with dtypes={others[0]!r}, …"] * bool(others)
+    asked += ["the last digits: ask with level='strict'"] * (level != "strict")
+    return f"not tried: {'; '.join(asked)}" if asked else "tried in every format, to the last digits"
 
 
-def _tried(
-    trial: Trial,
-    cases: Sequence[Planned],
-    dtype: str,
-    seed: int,
-    checks: dict[tuple[str, str], Checked],
-    notes: list[str],
-    *,
-    careful: bool,
-    shrink: bool,
-) -> list[Failure]:
-    """One dtype: every case in turn; a law that has failed is not tried again."""
-    failed: dict[str, tuple[Violation, Case]] = {}
-    costs: dict[int, tuple[float, int]] = {}
-    judged: set[str] = set()
-    for k, planned in enumerate(cases):
-        size = max(planned.sizes.values())
-        if planned.part == "long" and not affordable(costs, size):
-            notes.append(f"sizes from {size:,} are not tried: time or memory would grow too far")
-            continue
-        case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=careful)
-        wanted = [law for law in trial.laws if law not in failed and _wanted(law, planned, k)]
-        with Cost(costs, size, measure=size > 200 and (size in costs or not near(size, costs))):
-            for law, what, found in trial.violations(case, wanted):
-                judged |= {what} if law == "vjp_equals_jax_vjp" else set()
-                if isinstance(found, Violation):
-                    failed[law] = found, case
-                checks[law, dtype] = checks.get((law, dtype), Checked(law, dtype)).after(found)
-    if set(failed) > {"vjp_is_linear"} and _only_rounded(failed.get("vjp_is_linear"), DTYPES[dtype]):
-        del failed["vjp_is_linear"]
-        checks["vjp_is_linear", dtype] = replace(checks["vjp_is_linear", dtype], failed=False)
-    if judged and "vjp_equals_jax_vjp" not in failed:
-        missing = [f"d{name}" for name in trial.row.arguments if f"d{name}" not in judged]
-        notes += [f"not judged, since vjp never gave it: {name}" for name in missing]
-    told: Mapping[str, tuple[str, str]] = {}
-    try:
-        told = hints(trial, failed, DTYPES[dtype])
-    except Exception as error:  # what failed matters more than why
-        notes.append(f"no hints: the search for a cause stopped with {said(error)}")
-    failures = [failure_at(trial.row.name, law, *failed[law]) for law in trial.laws if law in failed]
-    return [_explained(trial, f, DTYPES[dtype], told.get(f.law, ("", "")), shrink) for f in failures]
+def _some(numbers: Sequence[float]) -> str:
+    """The first few of some numbers, as people write them."""
+    return ", ".join([*(f"{number:g}" for number in numbers[:SHOWN]), *["…"] * (len(numbers) > SHOWN)])
 
 
-def _only_rounded(failure: tuple[Violation, Case] | None, dtype: np.dtype[Any]) -> bool:
-    """Whether results that a law compares with each other differ by a rounding: its bound is one for right numbers."""
-    if failure is None or failure[0].actual is None or failure[0].expected is None:
-        return False
-    actual, expected = failure[0].actual, failure[0].expected
-    return abs(actual - expected) <= 4 * float(ml_dtypes.finfo(dtype).eps) * max(abs(actual), abs(expected))
+def _traced_anew(trial: Trial, row: Definition, failures: Sequence[Failure]) -> Trial | None:
+    """The trial with a trace for each size, if a failure is none there."""
+    anew = replace(trial, domain=replace(trial.domain, operation=row.traced_anew))
+    pairs = [(failure.case, failure.law) for failure in failures if failure.case is not None]
+    doubtful = any(trial.first(case, law) and anew.first(case, law) is None for case, law in pairs)
+    return anew if doubtful else None
 
 
-def _wanted(law: str, planned: Planned, k: int) -> bool:
-    some, tail = k % EVERY == 0 or k < 4, planned.part == "tail"
-    if law == "sees_what_changed_in_place" and tail:
-        return max(planned.sizes.values()) >= LONG_TAIL or (some and max(planned.sizes.values()) <= 65)
-    return law in ALWAYS or (some and (planned.part == "small" or (tail and law in ON_LARGER)))
-
-
-def _explained(trial: Trial, failure: Failure, dtype: np.dtype[Any], hint: tuple[str, str], shrink: bool) -> Failure:
-    """A failure at its smallest case, with its cause, and where in a network it comes from."""
-    small = trial.shrunk(failure) if shrink else failure
-    points = (trial.point(case) for case in (ordinary_case(trial.domain, dtype), small.case) if case)
-    where = first_wrong_layer(trial.row, points, small.law)
-    message = small.message.removeprefix("Unusable: ")
-    return replace(small, message=message, where=where, cause=hint[0], hint=hint[1])
+def _of_targets(trial: Trial, one: Narrow) -> Failure:
+    """The failure of a function that is right for some targets only."""
+    small = trial.shrunk(failure_at(trial.row, one.law, one.violation, one.case))
+    cause, hint = one.told
+    return replace(small, cause=cause, hint=hint, part="formula", accepts=f"domain={{'y': '{one.domain}'}}")

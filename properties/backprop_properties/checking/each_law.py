@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from backprop_oracle.rows import Row
+
+from .asked import row_of
 from .check import check
-from .options import dtype_names
-from .python_files import SUFFIXES, operation_named
+from .options import dtype_names, refuse_no_functions
+from .python_files import SUFFIXES
 from .report import NUMBERS, CheckFailed, Report
 
 PREVIEW = 4  # cases: on the first ones every law is tried
 
 
-def each_law(operation: str, **how: Any) -> Any:
+def each_law(operation: str | Row, **how: Any) -> Any:
     """Parametrises a test by the laws of a check, which runs once, when the first of them is asked for.
 
     The arguments are those of `check`. Above `def test_softmax(law): law()` it gives the tests
@@ -27,7 +30,7 @@ def each_law(operation: str, **how: Any) -> Any:
     >>> laws["keeps_the_dtype"]()
     >>> laws["vjp_equals_jax_vjp"]()
     Traceback (most recent call last):
-    backprop_properties.checking.report.CheckFailed: square (standard, float64, seed 0): WRONG, 1 law fails...
+    backprop_properties.checking.report.CheckFailed: square: vjp WRONG: dx is 1/2 times what is...
     """
     import pytest
 
@@ -36,11 +39,13 @@ def each_law(operation: str, **how: Any) -> Any:
     return pytest.mark.parametrize("law", [partial(_holds, law, report) for law in laws], ids=laws)
 
 
-def _laws(operation: str, **how: Any) -> list[str]:
+def _laws(operation: str | Row, **how: Any) -> list[str]:
     """The laws that compare something when the reference's own functions stand in for those that are given."""
-    row = operation_named(operation)
+    row, count = row_of(operation, how.get("convention"), how.get("batch")), how.get("max_examples")
+    refuse_no_functions(row.name, {kind: how.get(kind) for kind in SUFFIXES})
     standing_in = {kind: _rounded(getattr(row, kind)) for kind in SUFFIXES if how.get(kind) is not None}
-    few = min(how.get("max_examples", PREVIEW), PREVIEW * len(dtype_names(how.get("dtypes", "float64"))))
+    most = PREVIEW * len(dtype_names(how.get("dtypes", "float64")))
+    few = min(count, most) if isinstance(count, int) else PREVIEW if count is None else count  # which `check` refuses
     preview = check(operation, **{**how, **standing_in, "max_examples": few})
     return list(dict.fromkeys(checked.law for checked in preview.checks if checked.entries))
 
@@ -52,8 +57,11 @@ def _rounded(f: Callable[..., Any]) -> Callable[..., Any]:
         return np.asarray(result.todense() if hasattr(result, "todense") else result, dtype)
 
     def call(*args: Any) -> Any:
-        results, dtype = f(*(np.asarray(a, np.float64) for a in args)), args[0].dtype
-        return tuple(array(r, dtype) for r in results) if isinstance(results, tuple) else array(results, dtype)
+        dtype = next(a.dtype for a in args if a.dtype.kind not in "iub")
+        results = f(*(a if a.dtype.kind in "iub" else a.astype(np.float64) for a in args))
+        if isinstance(results, tuple):
+            return tuple(None if r is None else array(r, dtype) for r in results)
+        return array(results, dtype)
 
     return call
 
@@ -63,9 +71,10 @@ def _holds(law: str, report: Callable[[], Report]) -> None:
     import pytest
 
     whole = report()
-    failures = tuple(failure for failure in whole.failures if failure.law == law)
+    failures = tuple(failure for failure in whole.counted if failure.law == law)
     checks = tuple(checked for checked in whole.checks if checked.law == law)
     if failures or not any(checked.entries for checked in whole.checks if checked.law in NUMBERS):
         raise CheckFailed(replace(whole, failures=failures))
     if not any(checked.entries for checked in checks):
-        pytest.skip(f"{law.replace('_', ' ')}: nothing to compare where a gradient is left out")
+        why = "nothing to compare where a gradient is left out, a batch not taken, or few examples tried"
+        pytest.skip(f"{law.replace('_', ' ')}: {why}")

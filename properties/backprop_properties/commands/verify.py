@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
-from ..verification.names import split_names
-from .console import console, errors, fail, live_line, say
-from .files import check_writable, write_json
+from ..verification.names import completed, split_names
+from .console import complain, console, errors, fail, live_line, print_table, say
+from .files import check_writable, why_not_written, write_json
+from .signals import INTERRUPTED
 
 if TYPE_CHECKING:
     from ..laws.failure import Failure
     from ..verification.findings import Outcome, Tally
     from ..verification.run import Run
 
-INTERRUPTED = 130
 SECONDS_BETWEEN_LINES = 10.0
 JAX_LAWS = ("forward_equals_jax", "vjp_equals_jax_vjp", "jacobian_equals_jacrev")
 
@@ -26,7 +26,11 @@ JAX_LAWS = ("forward_equals_jax", "vjp_equals_jax_vjp", "jacobian_equals_jacrev"
 def verify(
     operations: Annotated[
         str | None,
-        Option(help="Only these, separated by commas; `activation` means every activation[…].", metavar="NAMES"),
+        Option(
+            help="Only these, separated by commas; `activation` means every activation[…].",
+            metavar="NAMES",
+            autocompletion=completed,
+        ),
     ] = None,
     examples: Annotated[
         int, Option(min=1, help="Cases for each operation: up to 100 by all laws, those above it in sweeps.")
@@ -40,8 +44,8 @@ def verify(
     """Run every law on every operation: the main job.
 
     Each operation's forward, Jacobians and vjp are compared with JAX and with the certified truth, on shapes and values
-    drawn from a seed. Exit code 0: all laws hold; 1: one does not, or nothing was checked; 2: the call was wrong;
-    130: interrupted.
+    drawn from a seed. Exit code 0: all laws hold; 1: one does not, or not everything was checked; 2: the call was
+    wrong, or the file could not be written; 130: interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 
     From the 101st case of an operation on, cases are swept: many of a shape at once, the value and the vjp of each
     against JAX's program run in NumPy. Gradients of parameters are compared as sums over the 1, 8 or 32 cases that
@@ -62,12 +66,14 @@ def verify(
         raise fail(error.args[0]) from None
     with _watched(len(work)) as on_outcome:
         report = run(names, examples=examples, seed=seed, jobs=jobs, on_outcome=on_outcome)
+    problem = why_not_written(json_file, write_json, report.to_dict())  # before the table, whose reader may be gone
     _print_report(report)
     _print_failures(report.failures)
-    write_json(json_file, report.to_dict())
+    if problem:
+        complain(problem)
     if "interrupted" in report.notes:
         raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(0 if report.passed else 1)
+    raise typer.Exit(2 if problem else 0 if report.passed else 1)
 
 
 @contextmanager
@@ -95,7 +101,7 @@ def _print_report(report: "Run") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("operation\n  argument", overflow="fold", max_width=26)
+    table.add_column("operation\n  argument", no_wrap=True)
     for column in ("cases", "vs JAX\n(ULP)", "vs truth\n(ULP)", "of the\nbound"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("worst at", overflow="fold", max_width=18)
@@ -103,7 +109,7 @@ def _print_report(report: "Run") -> None:
     for outcome in report.outcomes:
         for row in _rows(outcome):
             table.add_row(*row)
-    console.print(table)
+    print_table(table)
     for note in report.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
     if report.unfinished:

@@ -13,7 +13,6 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from ..cases.regimes import regime_case, regimes_of
 from ..checking.python_files import Implementation
 from ..laws.claims import Array, certified_errors
 from ..laws.truth import Question, questions
+from .dots import Chart, Line, svg
 from .libraries import peers
 
 REFERENCE = "reference"
@@ -222,57 +222,15 @@ def markdown(rows: Sequence[Row], every_regime: bool = True) -> str:
 
 # ── The plot ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-COLOURS: Mapping[str, str] = {REFERENCE: "#0a7f3f", "JAX": "#d1495b", "PyTorch": "#edae49", "SciPy": "#30638e"}
-LEFT, LINE, WIDTH, TOP, DECADES = 250, 17, 720, 62, 18  # pixels; the axis runs from 0.1 to 10^17 ULP
+TICKS = {10.0**power: f"10^{power}" if power else "1" for power in range(0, 18, 2)}
 
 
-def plot(rows: Sequence[Row], path: str | Path, dtype: str = "float64") -> None:
-    """An SVG: a line for each operation, a dot for each implementation's worst error over `everyday` regimes."""
-    Path(path).write_text(svg(rows, dtype), encoding="utf-8")
-
-
-def svg(rows: Sequence[Row], dtype: str = "float64") -> str:
-    """The plot's text; a cross at the right end is a NaN or a wrong infinity."""
+def plot(rows: Sequence[Row], dtype: str = "float64") -> str:
+    """An SVG: a line for each operation, a mark for each implementation's worst error over `everyday` regimes."""
+    title = f"Worst error against the truth, {dtype}, in units in the last place; a cross is a NaN or a wrong infinity"
     by_operation = worst([row for row in everyday(rows) if row.dtype == dtype], "operation")
-    height = TOP + LINE * len(by_operation) + 30
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 40}" height="{height}" '
-        'font-family="system-ui, sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="10" y="20" font-size="14" font-weight="bold">Worst error against the truth, {dtype}, in units in '
-        "the last place</text>",
-        *_legend(libraries(rows)),
-        *_grid(height),
+    lines = [
+        Line(operation, errors, {name: shown(error) for name, error in errors.items()})
+        for (operation,), errors in by_operation.items()
     ]
-    for i, ((operation,), errors) in enumerate(by_operation.items()):
-        y = TOP + LINE * i + LINE // 2 + 8
-        parts.append(f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{operation}</text>')
-        parts.append(f'<line x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y}" y2="{y}" stroke="#eee"/>')
-        parts += [_mark(name, errors[name], y) for name in reversed(IMPLEMENTATIONS) if name in errors]
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _x(error: float) -> float:
-    return LEFT + WIDTH * (min(max(math.log10(max(error, 0.1)), -1), DECADES - 1) + 1) / DECADES
-
-
-def _mark(name: str, error: float, y: int) -> str:
-    tip = f"<title>{name}: {shown(error)}</title>"
-    if math.isinf(error):
-        x = LEFT + WIDTH
-        return f'<path d="M{x - 4} {y - 4}l8 8m0 -8l-8 8" stroke="{COLOURS[name]}" stroke-width="2.5">{tip}</path>'
-    return f'<circle cx="{_x(error):.1f}" cy="{y}" r="4.5" fill="{COLOURS[name]}" fill-opacity="0.9">{tip}</circle>'
-
-
-def _legend(names: Sequence[str]) -> Iterator[str]:
-    for i, name in enumerate(names):
-        x = LEFT + 110 * i
-        yield f'<circle cx="{x}" cy="38" r="4.5" fill="{COLOURS[name]}"/><text x="{x + 10}" y="42">{name}</text>'
-
-
-def _grid(height: int) -> Iterator[str]:
-    for power in range(0, DECADES, 2):
-        x = _x(10.0**power)
-        yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{height - 26}" stroke="#ddd"/>'
-        label = "1" if power == 0 else f'10<tspan dy="-4" font-size="9">{power}</tspan>'
-        yield f'<text x="{x:.1f}" y="{height - 10}" text-anchor="middle">{label}</text>'
+    return svg(Chart(title, libraries(rows), 0.1, 1e17, TICKS), lines)

@@ -20,8 +20,8 @@ from rich.table import Table
 
 from backprop_reference import OPERATIONS
 
+from ..laws.bounds import BOUNDS
 from ..laws.claims import Array
-from ..laws.truth import BOUNDS
 from ..laws.ulp import ulp
 from .accuracy import REFERENCE, SHORT
 

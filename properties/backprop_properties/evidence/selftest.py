@@ -1,21 +1,32 @@
 """Is `check` able to fail? Planted faults and right neighbours through it, beside checks by finite differences.
 
 The figures are counted, by kind and by operation: how many faults are rejected, how many neighbours are, how many
-hints name the cause, and what `gradcheck` and its relatives say of the same functions (`finite_differences.py`).
+hints name the cause, and what `gradcheck` and its relatives say of the same functions (`practices.py`).
 """
 
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from ..checking.check import check, examined
+import msgspec
+
+import backprop_oracle
+import backprop_properties
+import backprop_reference
+from backprop_oracle.rows import Row, row_of
+
+from ..checking.check import USUAL, examined
+from ..checking.report import Report
 from ..verification.workers import done
 from .faults import FAULTS, NEIGHBOURS, Fault, Neighbour
-from .finite_differences import installed, rejections
+from .practices import FINITE_DIFFERENCES, installed
+from .versions import rejections, version_of
 
 Verdicts = tuple[bool, bool] | None  # rejected on one input, on many; None: not to be seen
 ROWS: tuple[Fault | Neighbour, ...] = (*FAULTS, *NEIGHBOURS)
@@ -25,6 +36,7 @@ DOMAINS: Mapping[str, Mapping[str, Any]] = {
     "mask": {"masks": True},
     "aliasing": {"aliasing": True},
 }
+TOGETHER = 16  # rows of one operation that are tried by one process, one after the other
 
 
 @dataclass(frozen=True)
@@ -57,60 +69,116 @@ def tried(name: str, rivals: Sequence[str] = ()) -> Outcome:
     (True, 'vjp_equals_jax_vjp')
     """
     row, started = TABLE[name], time.perf_counter()
-    asks = row.asks if isinstance(row, Fault) else ""
-    batch = asks == "batch" if isinstance(row, Fault) else "batch" not in row.unpromised
-    functions = {"forward": row.forward, "vjp": row.vjp, "jacobian": row.jacobian}
-    dtype = row.dtypes[0]
-    usual = {name: value for name, value in (check.__kwdefaults__ or {}).items() if name not in functions}
-    asked = {**usual, "dtypes": (dtype,), "domain": DOMAINS.get(asks), "batch": batch}
-    report = examined(row.operation, functions, **asked, shrink=False)
+    of = row_of(row.operation)
+    version = version_of(of, row) if isinstance(row, Fault) and rivals else None
+    version = version and version.fresh()  # before `check` calls it
+    report = checked(of, row, row.dtypes[0], shrink=False)
     seconds = time.perf_counter() - started
     laws = tuple(failure.law for failure in report.failures)
     first = report.failures[0] if report.failures else None
-    found = (name, row.operation, row.kind if isinstance(row, Fault) else "", dtype, not report.passed, laws)
+    found = (name, row.operation, row.kind if isinstance(row, Fault) else "", row.dtypes[0], not report.passed, laws)
+    said = first.message if first else ""
     if isinstance(row, Neighbour):
-        return Outcome(*found, message=first.message if first else "", seconds=seconds)
-    verdicts = {rival: rejections(rival, row) for rival in rivals}
-    return Outcome(*found, row.cause, first.cause if first else "", "", seconds, verdicts)
+        return Outcome(*found, message=said, seconds=seconds)
+    verdicts = {FINITE_DIFFERENCES[rival].title: version and rejections(rival, of, version) for rival in rivals}
+    return Outcome(*found, row.cause, first.cause if first else "", said, seconds, verdicts)
 
 
-def tried_together(names: Sequence[str], rivals: Sequence[str]) -> list[Outcome]:
-    """The rows of one operation, one after the other: its programs are traced once."""
-    return [tried(name, rivals) for name in names]
+def checked(of: Row, row: Fault | Neighbour, dtype: str, *, shrink: bool) -> Report:
+    """What `check` says of a row in one format, with default arguments, and with what the row asks for."""
+    asks = row.asks if isinstance(row, Fault) else ""
+    promised = asks == "batch" if isinstance(row, Fault) else "batch" not in row.unpromised
+    functions = {"forward": row.forward, "vjp": row.vjp, "jacobian": row.jacobian}
+    asked = {**USUAL, "dtypes": (dtype,), "domain": DOMAINS.get(asks), "batch": promised or None}
+    return examined(of, functions, **asked, shrink=shrink)
+
+
+def tried_together(names: Sequence[str], rivals: Sequence[str], drawn: Collection[str]) -> list[Outcome]:
+    """Rows of one operation, one after the other: its programs are traced once."""
+    return [tried(name, rivals if name in drawn else ()) for name in names]
 
 
 def run(
     names: Sequence[str] | None = None,
     *,
     rivals: Sequence[str] | None = None,
+    every: int = 1,
     jobs: int | None = None,
+    kept: "Kept | None" = None,
     on_outcome: Callable[[str], None] = lambda name: None,
 ) -> list[Outcome]:
-    """All rows, or some, over `jobs` processes (one for each core), in the tables' order.
+    """All rows, or some, over `jobs` processes (one for each core), in the tables' order; but those that are `kept`.
+
+    One fault of `every` so many is put to the rivals, too.
 
     >>> [outcome.right for outcome in run(["exp-missing", "exp-of-the-output"], rivals=[], jobs=1)]
     [True, True]
     """
     names = list(TABLE) if names is None else list(names)
-    rivals = installed() if rivals is None else rivals
-    found: dict[str, Outcome] = {}
+    rivals = installed(FINITE_DIFFERENCES) if rivals is None else rivals
+    drawn = [name for name, row in TABLE.items() if isinstance(row, Fault)][every // 2 :: every] if rivals else []
+    found = {name: outcome for name, outcome in (kept.outcomes if kept else {}).items() if name in names}
+    for name in found:
+        on_outcome(name)
     notes: list[str] = []
-    for outcome in _outcomes(names, rivals, jobs or os.cpu_count() or 1, notes):
+    left = [name for name in names if name not in found]
+    for outcome in _outcomes(left, rivals, drawn, jobs or os.cpu_count() or 1, notes):
         found[outcome.name] = outcome
+        if kept:
+            kept.add(outcome)
         on_outcome(outcome.name)
     if len(found) < len(names):
         raise RuntimeError(notes[-1])
     return [found[name] for name in names]
 
 
-def _outcomes(names: Sequence[str], rivals: Sequence[str], jobs: int, notes: list[str]) -> Iterator[Outcome]:
+def _outcomes(
+    names: Sequence[str], rivals: Sequence[str], drawn: Collection[str], jobs: int, notes: list[str]
+) -> Iterator[Outcome]:
     by_operation: dict[str, list[str]] = {}
     for name in names:
         by_operation.setdefault(TABLE[name].operation, []).append(name)
-    tasks = sorted(by_operation.values(), key=len, reverse=True)
-    with closing(done(partial(tried_together, rivals=rivals), tasks, jobs, None, notes)) as results:
+    tasks = [some[i : i + TOGETHER] for some in by_operation.values() for i in range(0, len(some), TOGETHER)]
+    work = partial(tried_together, rivals=rivals, drawn=frozenset(drawn))
+    with closing(done(work, sorted(tasks, key=len, reverse=True), jobs, None, notes)) as results:
         for _, outcomes in results:
             yield from outcomes
+
+
+class Kept:
+    """A file of the rows that were tried, each put down as it is done: a run that was interrupted goes on after them.
+
+    It holds for one state of the code, and for the same rivals on the same faults; `dropped` is how many rows it had of
+    another, or that cannot be read.
+    """
+
+    def __init__(self, path: Path, rivals: Sequence[str], every: int) -> None:
+        self.path, self.outcomes, self.dropped = path, dict[str, Outcome](), 0
+        self.first = f"backprop selftest, one of {every} to {', '.join(rivals) or 'none'}, {_code()}"
+        with suppress(FileNotFoundError, ValueError):
+            first, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+            for line in lines:
+                with suppress(msgspec.DecodeError):
+                    if first == self.first:
+                        outcome = msgspec.json.decode(line, type=Outcome)
+                        self.outcomes[outcome.name] = outcome
+            self.dropped = len(lines) - len(self.outcomes)
+        path.write_text(self.first + "\n", encoding="utf-8")
+        for outcome in self.outcomes.values():
+            self.add(outcome)
+
+    def add(self, outcome: Outcome) -> None:
+        """Puts down one more."""
+        with self.path.open("ab") as file:
+            file.write(msgspec.json.encode(outcome) + b"\n")
+
+
+def _code() -> str:
+    """The sum of all that takes part in a verdict."""
+    packages = backprop_reference, backprop_oracle, backprop_properties
+    folders = [Path(str(package.__file__)).parent for package in packages]
+    files = sorted(file for folder in folders for file in folder.rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
 # ── Counts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,11 +188,12 @@ def _outcomes(names: Sequence[str], rivals: Sequence[str], jobs: int, notes: lis
 class Count:
     """How many faults there are, how many `check` rejects, and how many each rival rejects on one input and on many.
 
-    `seen` of them are such that rivals can see them.
+    The rivals were given `drawn` of them; `seen` of these are such that rivals can see them.
     """
 
     faults: int
     rejected: int
+    drawn: int
     seen: int
     rivals: Mapping[str, tuple[int, int]]
 
@@ -135,7 +204,8 @@ def count(outcomes: Sequence[Outcome]) -> Count:
     names = dict.fromkeys(name for o in faults for name in o.rivals)
     verdicts = {name: [v for o in faults if (v := o.rivals.get(name)) is not None] for name in names}
     rivals = {name: (sum(v[0] for v in vs), sum(v[1] for v in vs)) for name, vs in verdicts.items()}
-    return Count(len(faults), sum(o.rejected for o in faults), max(map(len, verdicts.values()), default=0), rivals)
+    seen = max(map(len, verdicts.values()), default=0)
+    return Count(len(faults), sum(o.rejected for o in faults), sum(bool(o.rivals) for o in faults), seen, rivals)
 
 
 def counts(outcomes: Sequence[Outcome], key: str) -> dict[str, Count]:
@@ -175,11 +245,12 @@ def lines(outcomes: Sequence[Outcome], key: str) -> tuple[list[str], list[list[s
     """The table of counts by `key`: its head, and its rows."""
     table = counts(outcomes, key)
     names = list(table["all"].rivals)
-    head = [key, "faults", "check", *(f"{name}, {how}" for name in names for how in ("one", "many"))]
-    body = [
-        [name, str(c.faults), str(c.rejected), *(str(n) for rival in names for n in c.rivals.get(rival, (0, 0)))]
-        for name, c in table.items()
-    ]
+    head = [key, "faults", "check", *["drawn"] * bool(names)]
+    head += [f"{name}, {how}" for name in names for how in ("one", "many")]
+    body = []
+    for name, c in table.items():
+        of_rivals = [n for rival in names for n in c.rivals.get(rival, (0, 0))]
+        body.append([name, *map(str, (c.faults, c.rejected, *[c.drawn] * bool(names), *of_rivals))])
     return head, body
 
 
@@ -191,7 +262,10 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     text += f"right neighbours rejected. Hints where the cause has a name: {hinted['right']} right, "
     text += f"{hinted['none']} none, {hinted['wrong']} wrong."
     if total.rivals:
-        text += f" {total.seen} of the faults can be seen by finite differences of float64 at all."
+        text += (
+            f" The checks by finite differences were given {total.drawn} of the faults, of which {total.seen} can be"
+        )
+        text += " seen by finite differences of float64 at all."
     return text
 
 

@@ -1,16 +1,18 @@
 """The cases of a set, made by its recipes, with numbers drawn from a seed where any numbers will do."""
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from backprop_reference import Operation
+from backprop_oracle.rows import Row
+from backprop_oracle.sizes import nearest
 
 from ..cases.case import Case, sizes_of
-from ..cases.domains import taken
+from ..cases.domains import into_domain, taken
 from . import draws
 from .draws import Maker, Random
 from .floats import Array
@@ -19,6 +21,8 @@ from .recipes import Recipe, recipes
 from .spelled_out import spelled_out
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+BESIDE = ("positive", "non-zero")  # domains of which numbers are taken as they are drawn, but for those outside
+ROWS: Mapping[str, Maker] = {"one-hot": draws.one_hot, "distribution": draws.distribution}  # row by row
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,24 @@ class Chosen:
         """Whether some input is NaN or infinite, and not just a mask."""
         return "NotANumber" in self.flags or "Infinite" in self.flags
 
+    @property
+    def settled(self) -> "Chosen":
+        """The same with a 1 in place of each NaN and infinity that is special."""
+        if not self.special:
+            return self
+        delta, *args = [np.where(np.isfinite(a), a, a.dtype.type(1)) for a in (self.delta, *self.args)]
+        return replace(self, args=tuple(args), delta=delta)
 
-def chosen_cases(operation: Operation, seed: int) -> Iterator[Chosen]:
+
+def examples(operation: Row, chosen: Chosen) -> Iterator[Case]:
+    """The examples of a batch, one after the other; a case without batch axes is its only example."""
+    for index in np.ndindex(chosen.batch):
+        pairs = zip(operation.arguments, chosen.args, strict=True)
+        args = tuple(a if name in operation.parameters else np.asarray(a[index]) for name, a in pairs)
+        yield Case(args, np.asarray(chosen.delta[index]), ())
+
+
+def chosen_cases(operation: Row, seed: int) -> Iterator[Chosen]:
     """All cases of an operation: in float64, then in float32.
 
     >>> from backprop_reference import OPERATIONS
@@ -54,33 +74,56 @@ def chosen_cases(operation: Operation, seed: int) -> Iterator[Chosen]:
         draw = random.Random(f"{operation.name} {dtype} {seed}")
         for recipe in recipes(operation):
             for k in range(recipe.times):
-                yield _made(operation, recipe, k, dtype, draw)
-        for comment, flags, numbers, delta in spelled_out(operation, dtype):
+                if chosen := _made(operation, recipe, k, dtype, draw):
+                    yield chosen
+        for comment, flags, numbers, delta in spelled_out(operation, dtype) if operation.slide else ():
             args = tuple(np.array(a, dtype) for a in numbers)
             case = Case(args, np.array(delta, dtype), ())
             yield Chosen(comment, flags, sizes_of(operation, case), args, case.delta)
 
 
-def _made(operation: Operation, recipe: Recipe, k: int, dtype: np.dtype[Any], draw: Random) -> Chosen:
-    sizes = _sizes(operation.letters, recipe.sizes, k)
-    *inputs, output = [tuple(sizes[letter] for letter in core) for core in operation.cores]
+def _made(operation: Row, recipe: Recipe, k: int, dtype: np.dtype[Any], draw: Random) -> Chosen | None:
+    """A recipe's `k`-th case; None where its sizes leave no integers."""
+    sizes = _allowed(operation, _sizes(operation.letters, recipe.sizes, k))
+    if not operation.has_integers(sizes):
+        return None
+    *inputs, output = operation.shapes_at(sizes)
     inputs = [recipe.batch * data + shape for data, shape in zip(operation.is_data, inputs, strict=True)]
     output = recipe.batch + output
 
     def array(maker: Maker, shape: tuple[int, ...]) -> Array:
-        return np.array(maker(draw, int(np.prod(shape)), dtype), dtype).reshape(shape)
+        return np.array(maker(draw, math.prod(shape), dtype), dtype).reshape(shape)
 
     called = {layer.W: "W" for layer in operation.layers} | {layer.b: "b" for layer in operation.layers}
     args = []
     for name, shape in zip(operation.arguments, inputs, strict=True):
+        if name in operation.integers:
+            args.append(_integers(operation, name, shape, sizes, draw))
+            continue
+        kind = operation.domain.get(name, "")
         maker = recipe.by_name.get(name, recipe.by_name.get(called.get(name, ""), recipe.fill))
-        args.append(taken(operation.domain.get(name, ""), array(maker, shape)))
+        numbers = array(draws.each_row(ROWS[kind], shape), shape) if kind in ROWS else array(maker, shape)
+        args.append(taken(kind, into_domain(kind, numbers) if kind not in BESIDE else numbers))
     delta = array(draws.unit(k) if "UnitCotangent" in recipe.flags else recipe.delta, output)
     title = recipe.comment + (f", {k + 1} of {recipe.times}" if recipe.times > 1 else "")
     return Chosen(title, _flags(operation, recipe, sizes), sizes, tuple(args), delta, recipe.batch)
 
 
-def _flags(operation: Operation, recipe: Recipe, sizes: Mapping[str, int]) -> tuple[str, ...]:
+def _allowed(operation: Row, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Sizes, each the next that the rules of a definition allow; those of the lecture have no rules."""
+    empty = {letter: 0 for letter in operation.letters if operation.may_be_empty(letter)}
+    return nearest(sizes, operation.rules, empty)
+
+
+def _integers(operation: Any, name: str, shape: tuple[int, ...], sizes: Mapping[str, int], draw: Random) -> Array:
+    """Integers of a definition's argument, all that are allowed as likely."""
+    low, high, others = operation.range_of(name, sizes)
+    choices = [*range(low, high), *others]
+    drawn = [draw.choice(choices) for _ in range(math.prod(shape))]
+    return np.array(drawn, operation.dtype_of(name, np.float64)).reshape(shape)
+
+
+def _flags(operation: Row, recipe: Recipe, sizes: Mapping[str, int]) -> tuple[str, ...]:
     """The recipe's flags, and those that the shapes add."""
     flags = list(recipe.flags)
     if recipe.fill is draws.ordinary and not recipe.by_name:

@@ -135,3 +135,9 @@ def distribution(draw: Random, n: int, dtype: np.dtype[Any]) -> Numbers:
     """Sixty-fourths that sum to 1."""
     cuts = sorted(draw.randint(0, 64) for _ in range(n - 1))
     return [(b - a) / 64 for a, b in zip([0, *cuts], [*cuts, 64], strict=True)]
+
+
+def each_row(maker: Maker, shape: tuple[int, ...]) -> Maker:
+    """The numbers of an array whose rows, along the last axis, are each drawn by itself."""
+    row = shape[-1] if shape else 1
+    return lambda draw, n, dtype: [x for _ in range(n // max(row, 1)) for x in maker(draw, row, dtype)]

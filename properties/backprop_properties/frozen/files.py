@@ -1,21 +1,25 @@
 """Reading a set of vectors without trusting it: sizes, nesting and checksums are looked at before content.
 
 A set is a folder: `manifest.json` with the SHA-256 sum of every other file, `schema.json`, and one file for each
-operation. Whatever does not fit is a `VectorError` that says which file and why; nothing in a file is ever evaluated.
+operation. The sum of the packaged manifest is in `pinned.py`, and with it that of every packaged file. Whatever does
+not fit is a `VectorError` that says which file and why, in one line that a terminal shows as it is; nothing in a file
+is ever evaluated.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from backprop_reference import OPERATIONS
+from . import pinned
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MANIFEST, SCHEMA = "manifest.json", "schema.json"
-FORMAT = "backprop-vectors-2"
+FORMAT = "backprop-vectors-3"
 MOST_BYTES = 4_000_000  # of one file; those of the project are a tenth of it
 MOST_NESTING = 16  # theirs is 8
 
@@ -33,6 +37,27 @@ def file_name(operation: str) -> str:
     ('softmax.json', 'backpropagation-sigmoid-identity.json')
     """
     return "-".join(re.findall(r"\w+", operation)) + ".json"
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes its place if all is written, and else is gone, interrupted or not.
+
+    VectorError for one that has something in it already.
+    """
+    if folder.is_symlink() and not folder.exists():
+        raise VectorError(f"{folder} is a symbolic link that leads nowhere")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise VectorError(f"{folder} is not an empty folder")
+    beside = folder.resolve()
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{beside.name}-", dir=beside.parent) as unfinished:
+        new = Path(unfinished) / beside.name
+        new.mkdir()
+        yield new
+        if beside.exists():
+            beside.rmdir()
+        new.replace(beside)
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -74,22 +99,37 @@ def parse(name: str, data: bytes) -> Document:
     if deep > MOST_NESTING:
         raise VectorError(f"{name}: brackets nested {deep:,} deep, at most {MOST_NESTING} are read")
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        text = data.decode("utf-8")
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        cut = " (truncated?)" if error.pos >= len(data.rstrip()) - 1 or "Unterminated" in error.msg else ""
+        cut = " (truncated?)" if error.pos >= len(text.rstrip()) - 1 or "Unterminated" in error.msg else ""
         raise VectorError(f"{name}: not JSON{cut}: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise VectorError(f"{name}: {error}") from None
+        raise VectorError(f"{name}: {shown(str(error))}") from None
     if not isinstance(document, dict):
         raise VectorError(f"{name}: expected an object, got {type(document).__name__}")
     return document
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys and texts a terminal shows as they are: no control characters, and no halves of any."""
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    for key, value in pairs:
+        for text in (key, *(value if isinstance(value, list) else [value])):
+            if isinstance(text, str) and not text.isprintable():
+                raise ValueError(f"{shown(key)} has a character that is not printable: {text!a:.60}")
     return dict(pairs)
+
+
+def shown(text: str) -> str:
+    """A text as a terminal may have it.
+
+    >>> shown("a\x1b[2Jb.json"), shown("a.json")
+    ("'a\\\\x1b[2Jb.json'", 'a.json')
+    """
+    return text if text.isprintable() else ascii(text)
 
 
 def _no_constant(text: str) -> float:
@@ -106,15 +146,24 @@ def read_manifest(folder: Path) -> Document:
         raise VectorError(f"there is no folder {folder}")
     if not any(folder.iterdir()):
         raise VectorError(f"the folder {folder} is empty")
-    manifest = parse(MANIFEST, read_bytes(folder / MANIFEST))
-    wanted = {"files": dict, "numberOfTests": int, "schema": str, "seed": int, "version": int}
+    data = read_bytes(folder / MANIFEST)
+    manifest = parse(MANIFEST, data)
+    if folder == VECTORS and sha256(data) != pinned.PACKAGED:
+        raise VectorError(f"the packaged {MANIFEST} is not the one whose sum is in the code: the set was changed")
+    wanted = {"files": dict, "numberOfTests": int, "operations": dict, "schema": str, "seed": int, "version": int}
+    if isinstance(old := manifest.get("schema"), str) and old != FORMAT:
+        raise VectorError(
+            f"{MANIFEST}: schema is {old!r:.60}, this version reads {FORMAT!r}, as `backprop vectors write` writes it"
+        )
     if set(manifest) != set(wanted):
         raise VectorError(f"{MANIFEST}: expected the fields {', '.join(wanted)}, got {', '.join(sorted(manifest))}")
     for field, kind in wanted.items():
         if type(manifest[field]) is not kind:
             raise VectorError(f"{MANIFEST}: {field} is {manifest[field]!r:.60}, expected {kind.__name__}")
-    if manifest["schema"] != FORMAT:
-        raise VectorError(f"{MANIFEST}: schema is {manifest['schema']!r:.60}, this version reads {FORMAT!r}")
+    if manifest["operations"] != {name: file_name(str(name)) for name in manifest["operations"]}:
+        raise VectorError(f"{MANIFEST}: expected for each of the operations a file of its name, as softmax.json")
+    if lost := set(manifest["files"]) - {SCHEMA, *manifest["operations"].values()}:
+        raise VectorError(f"{MANIFEST}: {sorted(lost)[0]} is the file of none of its operations")
     return manifest
 
 
@@ -138,15 +187,15 @@ def _what_is_wrong(name: str, data: bytes) -> str:
     return "it was changed"
 
 
-def names_of(folder: Path, manifest: Document) -> list[str]:
+def names_of(folder: Path, manifest: Document, operations: Iterable[str]) -> list[str]:
     """What is wrong with the names of files: those missing, those not listed, and operations without one."""
     listed, there = set(manifest["files"]), {path.name for path in folder.iterdir()} - {MANIFEST}
-    wanted = {SCHEMA, *map(file_name, OPERATIONS)}
+    wanted = {SCHEMA, *map(file_name, operations)}
     return [
         *(f"{name}: missing" for name in sorted(listed - there)),
-        *(f"{name}: not in the manifest" for name in sorted(there - listed)),
+        *(f"{shown(name)}: not in the manifest" for name in sorted(there - listed)),
         *(f"{MANIFEST}: names no {name}" for name in sorted(wanted - listed - there)),
-        *(f"{name}: of no operation" for name in sorted((listed & there) - wanted)),
+        *(f"{name}: of no operation; --definitions has others" for name in sorted((listed & there) - wanted)),
     ]
 
 

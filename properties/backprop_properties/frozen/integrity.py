@@ -1,4 +1,8 @@
-"""Whether a set is whole: sums, schema, counts, identities, flags and numbers, each problem in a line of its own."""
+"""Whether a set is whole: sums, schema, counts, identities, flags and numbers, each problem in a line of its own.
+
+The packaged files are known by their sums. Any other is written again from the version, the seed and the definition
+that it names, so that no case, result, condition or tolerance is there that these do not give, and none is missing.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,14 +12,25 @@ from typing import Any
 import numpy as np
 from jsonschema import Draft202012Validator
 
-from backprop_reference import OPERATIONS, Operation
+from backprop_oracle.rows import Row
+from backprop_reference import OPERATIONS
 
-from .files import Document, VectorError, file_name, names_of, read_manifest, read_operation, schema_of
-from .floats import to_hex
+from .files import (
+    MANIFEST,
+    VECTORS,
+    Document,
+    VectorError,
+    file_name,
+    names_of,
+    read_manifest,
+    read_operation,
+    schema_of,
+)
 from .vectors import Vector, vectors_of
+from .writer import document_of
 
 
-def examine(folder: Path) -> tuple[Mapping[str, list[Vector]], list[str]]:
+def examine(folder: Path, rows: Mapping[str, Row] = OPERATIONS) -> tuple[Mapping[str, list[Vector]], list[str]]:
     """The cases of every operation whose file is sound, and what is wrong with the set.
 
     >>> from .files import VECTORS
@@ -25,37 +40,44 @@ def examine(folder: Path) -> tuple[Mapping[str, list[Vector]], list[str]]:
     """
     try:
         manifest = read_manifest(folder)
-        problems = names_of(folder, manifest)
+        problems = names_of(folder, manifest, rows)
         validator = Draft202012Validator(schema_of(folder, manifest))
+        known = read_manifest(VECTORS)["files"]
     except VectorError as error:
         return {}, [str(error)]
     cases: dict[str, list[Vector]] = {}
-    for name, row in OPERATIONS.items():
-        if not (folder / file_name(name)).exists():
+    for name, row in rows.items():
+        file = file_name(name)
+        if not (folder / file).exists() or name not in manifest["operations"]:
             continue  # told already
         try:
-            cases[name] = sound(row, read_operation(folder, manifest, name), validator, manifest)
+            document = read_operation(folder, manifest, name)
+            if known.get(file) != manifest["files"][file]:
+                refuse_other_than_written(row, document, validator, manifest)
+            cases[name] = list(vectors_of(document))
         except VectorError as error:
             problems.append(str(error))
     count = sum(map(len, cases.values()))
     if not problems and count != manifest["numberOfTests"]:
-        problems.append(f"manifest.json: numberOfTests is {manifest['numberOfTests']}, the files have {count}")
+        problems.append(f"{MANIFEST}: numberOfTests is {manifest['numberOfTests']}, the files have {count}")
     if not count:
         problems.append(f"{folder}: no case could be read")
     return cases, problems
 
 
-def sound(row: Operation, document: Document, validator: Any, manifest: Document) -> list[Vector]:
-    """The cases of a document; VectorError with the first thing that is wrong with it."""
+def refuse_other_than_written(row: Row, document: Document, validator: Any, manifest: Document) -> None:
+    """VectorError with the first thing that is wrong with a document."""
     for problem in _problems(row, document, validator, manifest):
         raise VectorError(f"{file_name(row.name)}: {problem}")
     try:
-        return list(vectors_of(document))
+        list(vectors_of(document))
     except (KeyError, ValueError) as error:
         raise VectorError(f"{file_name(row.name)}: {error}") from None
+    for problem in apart(document, document_of(row, manifest["version"], manifest["seed"])):
+        raise VectorError(f"{file_name(row.name)}: {problem}")
 
 
-def _problems(row: Operation, document: Document, validator: Any, manifest: Document) -> Iterator[str]:
+def _problems(row: Row, document: Document, validator: Any, manifest: Document) -> Iterator[str]:
     """What is wrong, in an order in which each check can rely on those before it."""
     for error in validator.iter_errors(document):
         where = "/".join(map(str, error.absolute_path)) or "the top"
@@ -81,7 +103,9 @@ def _problems(row: Operation, document: Document, validator: Any, manifest: Docu
     for group in document["testGroups"]:
         if set(group["sizes"]) != set(row.letters):
             yield f"sizes of {', '.join(group['sizes'])}, expected those of {', '.join(row.letters)}"
-        eps = to_hex(float(np.finfo(group["dtype"]).eps))
+        if set(group["shapes"]) != set(row.arguments):
+            yield f"shapes of {', '.join(group['shapes'])}, expected those of {', '.join(row.arguments)}"
+        eps = float(np.finfo(group["dtype"]).eps)
         if group["eps"] != eps:
             yield f"eps of {group['dtype']} is {group['eps']}, expected {eps}"
         if group["batch"] and any("jacobians" in test for test in group["tests"]):
@@ -92,3 +116,26 @@ def _problems(row: Operation, document: Document, validator: Any, manifest: Docu
             yield f"tcId {test['tcId']}: nothing is asked"
         if not quantities <= set(row.arguments):
             yield f"tcId {test['tcId']}: results for {', '.join(sorted(quantities - set(row.arguments)))}"
+
+
+def apart(there: Any, due: Any, where: str = "") -> Iterator[str]:
+    """Where a document differs from what would be written, and how.
+
+    >>> list(apart({"tests": [{"tcId": 7, "x": [1.0, 2.0]}]}, {"tests": [{"tcId": 7, "x": [1.0, 3.0], "y": []}]}))
+    ['tcId 7: x[1] is 2.0, 3.0 is written', 'tcId 7: y is missing']
+    """
+    if isinstance(there, dict) and isinstance(due, dict):
+        for key in sorted({*there, *due}):
+            name = f"{where}: {key}" if where.startswith("tcId") and ":" not in where else f"{where}/{key}".strip("/")
+            if key not in there or key not in due:
+                yield f"{name} is {'missing' if key in due else 'not written'}"
+            else:
+                yield from apart(there[key], due[key], name)
+    elif isinstance(there, list) and isinstance(due, list) and len(there) == len(due):
+        for k, (a, b) in enumerate(zip(there, due, strict=True)):
+            identity = b.get("tcId") if isinstance(b, dict) else None
+            yield from apart(a, b, f"tcId {identity}" if identity else f"{where}[{k}]")
+    elif isinstance(there, list) and isinstance(due, list):
+        yield f"{where} has {len(there)} entries, {len(due)} are written"
+    elif there != due:
+        yield f"{where} is {there!r:.60}, {due!r:.60} is written"

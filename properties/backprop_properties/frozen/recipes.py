@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from backprop_reference import Operation
+from backprop_oracle.rows import Row
 
 from . import draws
 from .draws import Maker
@@ -128,10 +128,24 @@ _BY_PROMISE: Mapping[str, tuple[Recipe, ...]] = {
 }
 
 
-def recipes(operation: Operation) -> Iterator[Recipe]:
-    """The recipes of every operation, of its promise, its layers and its loss, and of slips that people make in it."""
-    classified = "target" in operation.domain.values()
+_DEFINED = (_TAILS, _MIXED, *_ELEMENTARY)
+
+
+def recipes(operation: Row) -> Iterator[Recipe]:
+    """The recipes of every operation, and those of the lecture's, or of anybody's."""
     yield from EVERYWHERE
+    yield from _of_the_lecture(operation) if operation.slide else _DEFINED
+    for letter in filter(operation.may_be_empty, operation.letters):
+        yield Recipe(f"the size {letter} is 0", ("Empty",), draws.small, draws.small, sizes=letter)
+    if operation.slide:  # what a NaN reaches in anybody's definition is for that to say
+        yield Recipe("NaN in the cotangent", ("NotANumber",), delta=draws.one_nan)
+        for name in operation.arguments:
+            yield Recipe(f"NaN in {name}", ("NotANumber",), by_name={name: draws.one_nan})
+
+
+def _of_the_lecture(operation: Row) -> Iterator[Recipe]:
+    """The recipes of its promise, its layers and its loss, and of slips that people make in it."""
+    classified = "target" in operation.domain.values()
     if not operation.masks and not classified and all(h.whole for h in operation.functions):
         yield _INTEGERS
     yield from _BY_PROMISE[operation.promise]
@@ -139,8 +153,3 @@ def recipes(operation: Operation) -> Iterator[Recipe]:
     yield from _ACTIVATED if operation.layers and operation.functions and not classified else ()
     yield from _SLIPS.get(operation.base, ())
     yield from _BATCHES
-    for letter in filter(operation.may_be_empty, operation.letters):
-        yield Recipe(f"the size {letter} is 0", ("Empty",), draws.small, draws.small, sizes=letter)
-    yield Recipe("NaN in the cotangent", ("NotANumber",), delta=draws.one_nan)
-    for name in operation.arguments:
-        yield Recipe(f"NaN in {name}", ("NotANumber",), by_name={name: draws.one_nan})

@@ -5,24 +5,26 @@ the power of two at or under the result, nor below the smallest normal number: `
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from flint import arb
 
-from backprop_oracle.autodiff import program_of
 from backprop_oracle.balls import over_balls, slopes
-from backprop_oracle.definitions import DEFINITIONS, FUNCTIONS, definition
+from backprop_oracle.definitions import DEFINITIONS, FUNCTIONS
+from backprop_oracle.derived import program_of
 from backprop_oracle.enclosures import START, Enclosures, round_to, working_precision
-from backprop_reference import Operation
+from backprop_oracle.rows import Row, definition
 
 from ..cases.case import Case
-from ..laws.truth import HALF, Question, limit_of, questions
+from ..laws.bounds import HALF, limit_of
+from ..laws.truth import Question, questions
 from ..laws.ulp import ulp
-from .cases import Chosen
-from .floats import Array, rounded_up
+from .cases import Chosen, examples
+from .floats import Array, rounded_up, two_digits
+from .standard import bounds_of, with_standard
 from .vectors import Expected
 
 FAR = arb(2) ** 1100  # beyond every float
@@ -30,7 +32,30 @@ WORK = 300_000  # what a case may cost to certify
 MOST_ENTRIES = 48  # of the dense Jacobians of a case
 
 
-def value_of(operation: Operation, chosen: Chosen) -> Expected | None:
+class Results(NamedTuple):
+    """What is asked of a case; gradients and Jacobians by argument."""
+
+    value: Expected | None
+    gradients: Mapping[str, Expected]
+    jacobians: Mapping[str, Expected]
+
+
+def results_of(operation: Row, chosen: Chosen) -> Results:
+    """The certified results of a case, with the tolerances of both levels."""
+    small = not chosen.batch and chosen.delta.size * sum(a.size for a in chosen.args) <= MOST_ENTRIES
+    found = {"value": [value_of(operation, chosen)], "vjp": gradients_of(operation, chosen)}
+    found["jacobian"] = jacobians_of(operation, chosen) if small else []
+    bounds = bounds_of(operation, chosen, ["vjp", "jacobian"] if found["jacobian"] else ["vjp"])
+    value, gradients, jacobians = (
+        [one and with_standard(one, bound) for one, bound in zip(found[kind], bounds[kind], strict=True)]
+        if found[kind]
+        else []
+        for kind in ("value", "vjp", "jacobian")
+    )
+    return Results(value[0], _by_name(operation, gradients), _by_name(operation, jacobians))
+
+
+def value_of(operation: Row, chosen: Chosen) -> Expected | None:
     """The value of each example; None where terms overflow, so that nothing can be asked."""
     if chosen.special:
         return _special(operation, chosen, "value")[0]
@@ -38,45 +63,36 @@ def value_of(operation: Operation, chosen: Chosen) -> Expected | None:
     return _stacked(asked, chosen.delta, limit_of(operation, "u", chosen.args))
 
 
-def gradients_of(operation: Operation, chosen: Chosen) -> Mapping[str, Expected]:
-    """By argument: the cotangent times the Jacobian; for parameters summed over the batch."""
+def gradients_of(operation: Row, chosen: Chosen) -> list[Expected | None]:
+    """For each argument: the cotangent times the Jacobian; for parameters summed over the batch."""
     if chosen.special:
-        return _by_name(operation, _special(operation, chosen, "vjp"))
+        return _special(operation, chosen, "vjp")
     each = [_asked(operation, case, "vjp") for case in examples(operation, chosen)]
     results = []
     for i, (name, a) in enumerate(zip(operation.arguments, chosen.args, strict=True)):
         asked = [one[i] if one else None for one in each]
         gather = _summed if chosen.batch and name in operation.parameters else _stacked
         results.append(gather(asked, a, limit_of(operation, f"d{name}", chosen.args)))
-    return _by_name(operation, results)
+    return results
 
 
-def jacobians_of(operation: Operation, chosen: Chosen) -> Mapping[str, Expected]:
-    """By argument, of small single examples."""
-    if chosen.batch or chosen.delta.size * sum(a.size for a in chosen.args) > MOST_ENTRIES:
-        return {}
+def jacobians_of(operation: Row, chosen: Chosen) -> list[Expected | None]:
+    """For each argument, of a small single example."""
     if chosen.special:
-        return _by_name(operation, _special(operation, chosen, "jacobian"))
+        return _special(operation, chosen, "jacobian")
     asked = _asked(operation, Case(chosen.args, chosen.delta, ()), "jacobian")
-    return _by_name(operation, [one if one is None else _rounded(one, chosen.dtype) for one in asked])
+    return [_rounded(one, chosen.dtype) if one else None for one in asked]
 
 
-def examples(operation: Operation, chosen: Chosen) -> Iterator[Case]:
-    """The examples of a batch, one after the other; a case without batch axes is its only example."""
-    for index in np.ndindex(chosen.batch):
-        pairs = zip(operation.arguments, chosen.args, strict=True)
-        args = tuple(a if name in operation.parameters else np.asarray(a[index]) for name, a in pairs)
-        yield Case(args, np.asarray(chosen.delta[index]), ())
-
-
-def _by_name(operation: Operation, results: Sequence[Expected | None]) -> Mapping[str, Expected]:
+def _by_name(operation: Row, results: Sequence[Expected | None]) -> Mapping[str, Expected]:
     pairs = zip(operation.arguments, results, strict=bool(results))
     return {name: result for name, result in pairs if result}
 
 
-def _asked(operation: Operation, case: Case, kind: str) -> list[Question | None]:
-    """One for each quantity of this kind, None where its terms overflow."""
-    return [None if np.isnan(q.scale).any() else q for q in questions(operation, case, kind, work=WORK)]
+def _asked(operation: Row, case: Case, kind: str) -> list[Question | None]:
+    """One for each quantity of this kind, None where its terms overflow, or where not all of it can be certified."""
+    found: Sequence[Question | None] = questions(operation, case, kind, work=WORK)
+    return [q if q and not q.chosen and not np.isnan(q.scale).any() else None for q in found]
 
 
 # ── Batches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,20 +131,20 @@ def _summed(asked: Sequence[Question | None], like: Array, limit: float) -> Expe
 # definition leaves open, ∞ − ∞ or 0 · ∞. What comes out sharp is the same for every number.
 
 
-def _special(operation: Operation, chosen: Chosen, kind: str) -> list[Expected | None]:
+def _special(operation: Row, chosen: Chosen, kind: str) -> list[Expected | None]:
     """One for each quantity, where some input is NaN or infinite and no mask."""
     inputs = (chosen.delta, *chosen.args)
     if operation.promise == "function" and not any(np.isnan(a).any() for a in inputs):
         letter = {"value": "u", "jacobian": "Jx", "vjp": "dx"}[kind]
         limits = at_infinity(operation, kind, *inputs)
         return [_result(limits, np.zeros(limits.shape), limit_of(operation, letter, chosen.args))]
-    delta, *args = [np.where(np.isfinite(a), a, a.dtype.type(1)) for a in inputs]
-    asked = _asked(operation, Case(tuple(args), delta, ()), kind)
+    settled = chosen.settled
+    asked = _asked(operation, Case(settled.args, settled.delta, ()), kind)
     pairs = zip(asked, undefined(operation, kind, *inputs), strict=True)
     return [None if one is None or mask is None else _spoilt(_rounded(one, chosen.dtype), mask) for one, mask in pairs]
 
 
-def undefined(operation: Operation, kind: str, delta: Array, *args: Array) -> list[Array | None]:
+def undefined(operation: Row, kind: str, delta: Array, *args: Array) -> list[Array | None]:
     """Which entries of the "value" (one array), "jacobian" or "vjp" (one for each argument) are NaN.
 
     >>> from backprop_reference import OPERATIONS
@@ -141,10 +157,17 @@ def undefined(operation: Operation, kind: str, delta: Array, *args: Array) -> li
     """
     tanh, own = FUNCTIONS["tanh"], [FUNCTIONS[h.name] for h in operation.functions]
     forms = [f if _is_straight(f) else tanh for f in own], [tanh for _ in own]
-    masks, most = (_masks(partial(DEFINITIONS[operation.base], *hs), operation, kind, delta, args) for hs in forms)
+    masks, most = (_masks(_form(operation.base, *hs), operation, kind, delta, args) for hs in forms)
     return [mask if np.array_equal(mask, other) else None for mask, other in zip(masks, most, strict=True)]
 
 
+@cache
+def _form(base: str, *functions: Callable[..., Any]) -> Callable[..., Any]:
+    """One and the same object each time, so that its program is traced once."""
+    return partial(DEFINITIONS[base], *functions)
+
+
+@cache
 def _is_straight(h: Callable[..., Any]) -> bool:
     """Whether a scalar function has a slope at NaN: the same everywhere."""
     nan = np.array([np.nan])
@@ -152,7 +175,7 @@ def _is_straight(h: Callable[..., Any]) -> bool:
         return not slopes(program_of(h, (("n",), ("n",)), "value", (nan, nan)), [nan], 0, 0)[0].is_nan()
 
 
-def _masks(f: Any, operation: Operation, kind: str, delta: Array, args: Sequence[Array]) -> list[Array]:
+def _masks(f: Any, operation: Row, kind: str, delta: Array, args: Sequence[Array]) -> list[Array]:
     program = program_of(f, operation.cores, "value", (delta, *args))
     weights = delta.ravel().tolist()
 
@@ -174,7 +197,7 @@ def _masks(f: Any, operation: Operation, kind: str, delta: Array, args: Sequence
 _is_nan = np.frompyfunc(lambda x: x.is_nan(), 1, 1)
 
 
-def at_infinity(operation: Operation, kind: str, delta: Array, x: Array) -> Array:
+def at_infinity(operation: Row, kind: str, delta: Array, x: Array) -> Array:
     """A scalar function's "value", "jacobian" or "vjp" where entries of `x` may be infinite: the limits.
 
     >>> from backprop_reference import OPERATIONS
@@ -193,7 +216,7 @@ def at_infinity(operation: Operation, kind: str, delta: Array, x: Array) -> Arra
     return np.diag(found) if kind == "jacobian" else found
 
 
-def _limit(operation: Operation, a: arb) -> tuple[arb, arb]:
+def _limit(operation: Row, a: arb) -> tuple[arb, arb]:
     """`h` and `h′`."""
     for there in (a, FAR if a > 0 else -FAR):
         point = np.array([there], object)
@@ -226,8 +249,9 @@ def _rounded(one: Question, dtype: np.dtype[Any]) -> Expected:
 
 def _result(expected: Array, scale: Array, limit: float) -> Expected:
     """With the condition of each entry, rounded up to a few bits."""
-    own = ulp(expected, expected.dtype) / float(np.finfo(expected.dtype).eps)
-    condition = [rounded_up(size) for size in np.maximum(scale, own).ravel().tolist()]
+    info = np.finfo(expected.dtype)
+    own, least = ulp(expected, expected.dtype) / float(info.eps), two_digits(float(info.tiny))
+    condition = [max(rounded_up(size), least) for size in np.maximum(scale, own).ravel().tolist()]
     return Expected(expected, np.array(condition).reshape(expected.shape), tolerance(limit))
 
 

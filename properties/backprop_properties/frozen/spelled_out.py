@@ -6,19 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from backprop_reference import Operation, ScalarFunction
+from backprop_oracle.rows import Row
+from backprop_reference import ScalarFunction
 
 Numbers = Any  # nested lists
 Flags = tuple[str, ...]
-Row = tuple[str, tuple[Numbers, ...], Numbers]  # comment, arguments, cotangent
+Spelled = tuple[str, tuple[Numbers, ...], Numbers]  # comment, arguments, cotangent
 Flagged = tuple[str, Flags, tuple[Numbers, ...], Numbers]
 
 _W, _B, _X = [[1.0, -0.5, 0.25], [0.5, 2.0, -1.0]], [0.5, -0.25], [0.5, -1.0, 2.0]
 _W2, _B2, _HOT = [[1.0, -1.0], [0.5, 2.0], [0.25, 1.0]], [0.5, 0.0, -0.5], [0.0, 0.0, 1.0]
 _KINK = ("a sum that rounding alone keeps from the bend", ([[0.1, 0.2, -0.3]], [1.0, 1.0, 1.0], [0.0]), [1.0])
+_BEND = (
+    "a sum of zeros, where the slope of relu is 0",
+    ([[0.0, 0.0], [0.5, 1.0]], [2.0, 1.0], [0.0, -1.0]),
+    [3.0, 1.0],
+)
 _FLAT = ("the slope of a flat end is small, not 0", ([37.0, -37.0, 300.0, -300.0, 8.5],), [1.0, -2.0, 0.5, 3.0, 1.0])
 
-COUNTEREXAMPLES: Mapping[str, tuple[Row, ...]] = {
+COUNTEREXAMPLES: Mapping[str, tuple[Spelled, ...]] = {
     "scale": (("the gradient of the factor is a sum that cancels", ([0.1, 0.2, -0.3], 3.0), [1.0, 1.0, 1.0]),),
     "add": (("a matrix of ones for the identity", ([0.5, -1.0, 2.0], [1.0, 3.0, -2.0]), [1.0, -2.0, 4.0]),),
     "hadamard": (("a product that is subnormal", ([1e-20, 3e-160], [-3e-20, 2e-160]), [1e-20, 1.0]),),
@@ -32,12 +38,18 @@ COUNTEREXAMPLES: Mapping[str, tuple[Row, ...]] = {
     ),
     "dot": (("all digits cancel", ([0.1, 0.2, -0.3], [1.0, 1.0, 1.0]), 1.0),),
     "affine": (("all digits cancel", ([[0.1, 0.2, -0.3]], [1.0, 1.0, 1.0], [0.0]), [1.0]),),
-    "matvec": (("all digits cancel in the product", ([[0.1, 0.2], [0.2, -0.1]], [1.0, -0.5]), [0.5, 1.0]),),
+    "matvec": (
+        ("all digits cancel in the product", ([[0.1, 0.2], [0.2, -0.1]], [1.0, -0.5]), [0.5, 1.0]),
+        ("gradients beyond a million", ([[3e5, -2e5], [1e5, 4e5]], [2e4, -3e4]), [70.0, -90.0]),
+    ),
     "squared_error": (("(x − y)² is not x² − 2xy + y²", ([1e4, 1e4 + 0.25], [1e4 - 0.125, 1e4]), 1.0),),
     "linear_regression": (("the prediction is the target but for its rounding", ([0.1, 0.2], [1.0, 1.0], 0.3), 1.0),),
     "tanh": (("tanh x is x, and its slope is 1 − x²", ([3e-8, 1e-5, 0.75, 5.0],), [1.0, 1.0, 1.0, 1.0]), _FLAT),
     "elu": (("eˣ − 1 loses the digits of x", ([-1e-10, -1e-5, -3e-8],), [1.0, -2.0, 0.5]),),
-    "softplus": (("log(1 + eˣ) is eˣ", ([-40.0, -37.0, -20.0],), [1.0, -2.0, 0.5]),),
+    "softplus": (
+        ("log(1 + eˣ) is eˣ", ([-40.0, -37.0, -20.0],), [1.0, -2.0, 0.5]),
+        ("log(1 + eˣ) is not yet x", ([10.25, 12.5, 15.0],), [1.0, -2.0, 0.5]),
+    ),
     "silu": (("the zero of the slope", ([-1.278464542761074],), [1.0]), _FLAT),
     "gelu": (("the rounding of x², which exp magnifies", ([-30.0, -12.3, -7.7, 200.0],), [1.0, -2.0, 0.5, 1.0]),),
     "gelu_tanh": (("the rounding of the cubic, magnified", ([-9.1, -7.3, -4.7, 30.0],), [1.0, -2.0, 0.5, 1.0]),),
@@ -57,6 +69,7 @@ COUNTEREXAMPLES: Mapping[str, tuple[Row, ...]] = {
         ("equal logits, a gradient of exactly half a unit", ([3.5, 3.5, 3.5],), [4.5, -9 * 2.0**-53, 0.0]),
         ("a mask between equal logits", ([1.0, -math.inf, 1.0],), [1.0, 5.0, 0.0]),
         ("the path through the sum", ([0.5, -1.0, 2.0],), [1.0, -2.0, 4.0]),
+        ("every logit is below -10000, which is no minus infinity", ([-2e4, -20001.0, -20003.0],), [1.0, -2.0, 0.5]),
     ),
     "softmax_cross_entropy": (
         ("log(1 + exp(−40)) is not 0", ([0.0, 40.0], [0.0, 1.0]), 1.0),
@@ -71,15 +84,23 @@ COUNTEREXAMPLES: Mapping[str, tuple[Row, ...]] = {
         ("two thousand ahead: the loss is 0", ([2000.0, 0.0], [1.0, 0.0]), 1.0),
         ("the prediction is confident, and wrong", ([1e38, -1e38, 1e38], [0.0, 1.0, 0.0]), 1.0),
         ("a subnormal probability times a large target", ([0.0, -100.0], [-2e5, 1e5]), 1.0),
+        ("every logit is below -10000, which is no minus infinity",
+         ([-20000.0, -20001.0, -20003.0], [0.25, 0.25, 0.5]), 1.0),
     ),
     "logistic_regression": (
         ("the smallest case that tells columns apart", (_W, _X, _B, [0.0, 1.0]), 1.0),
         ("one class far ahead", ([[1.0], [-1.0]], [25.0], [0.0, 0.0], [1.0, 0.0]), 1.0),
         ("a subnormal probability times a large target", ([[1.0], [0.0]], [0.5], [0.0, -100.0], [-2e5, 1e5]), 1.0),
+        ("every logit is below -10000, which is no minus infinity",
+         ([[1.0], [-1.0]], [0.5], [-20000.0, -20001.0], [0.25, 0.75]), 1.0),
     ),
     "activation[tanh]": (("slopes of 1 − tanh² at 9", ([[3.0, 6.0]], [1.0, 1.0], [0.0]), [1.0]),),
-    "activation[sigmoid]": (("slopes of s (1 − s) at 20", ([[10.0, 10.0]], [1.0, 1.0], [0.0]), [1.0]),),
-    "activation[relu]": (_KINK,),
+    "activation[sigmoid]": (
+        ("slopes of s (1 − s) at 20", ([[10.0, 10.0]], [1.0, 1.0], [0.0]), [1.0]),
+        ("a gradient where the argument is 0", ([[1.0, -2.0, 0.5], [0.5, 1.0, 3.0]], [0.0, 1.0, -1.0], [0.5, 0.0]),
+         [1.0, 2.0]),
+    ),
+    "activation[relu]": (_KINK, _BEND),
     "activation[leaky_relu]": (_KINK,),
     "activation[elu]": (_KINK,),
     "two_layer_network[tanh]": (("a column for the row", (_W, _B, _W2, _B2, _X, _HOT), 1.0),),
@@ -90,7 +111,7 @@ COUNTEREXAMPLES: Mapping[str, tuple[Row, ...]] = {
     "backpropagation[tanh]": (("h′ in the gradient by the bias", (_W, _B, _X, [0.25, 0.75]), 1.0),),
     "backpropagation[sigmoid,identity]": (("h′ at the argument", (_W, _B, _W2, _B2, _X, _HOT), 1.0),),
 }  # fmt: skip
-UNDECIDED: tuple[Row, ...] = (  # by a softmax
+UNDECIDED: tuple[Spelled, ...] = (  # by a softmax
     ("two infinite logits", ([math.inf, math.inf],), [1.0, -2.0]),
     ("masks alone", ([-math.inf, -math.inf],), [1.0, -2.0]),
 )
@@ -157,7 +178,7 @@ def _points(h: ScalarFunction, dtype: np.dtype[Any]) -> Iterator[tuple[str, Flag
 # ── Every operation ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def spelled_out(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Flagged]:
+def spelled_out(operation: Row, dtype: np.dtype[Any]) -> Iterator[Flagged]:
     """The comment, flags, arguments and cotangent of each.
 
     >>> from backprop_reference import OPERATIONS

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from backprop_reference import OPERATIONS, Operation, ScalarFunction
+from backprop_oracle.rows import Row
+from backprop_reference import OPERATIONS, ScalarFunction
 from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
 from backprop_reference.lecture.matrices import activation_vjp
 
@@ -26,7 +27,7 @@ class Candidate(NamedTuple):
     clearly: bool = True  # far from what is right, at every number
 
 
-def candidates(row: Operation) -> Iterator[Candidate]:
+def candidates(row: Row) -> Iterator[Candidate]:
     """Wrong vjps of an operation, as functions of float64 arrays.
 
     >>> list(dict.fromkeys(c.cause for c in candidates(OPERATIONS["negate"])))
@@ -52,7 +53,7 @@ def candidates(row: Operation) -> Iterator[Candidate]:
     yield from _others(row, lambda other: other.vjp)
 
 
-def forward_candidates(row: Operation) -> Iterator[Candidate]:
+def forward_candidates(row: Row) -> Iterator[Candidate]:
     """Wrong forwards of an operation, with the signature of a vjp: their first argument, the cotangent, is not used."""
     yield Candidate("sign", "exactly the negative of what is right: a sign is lost",
                     lambda _, *args: (-row.forward(*args),))  # fmt: skip
@@ -64,18 +65,18 @@ def forward_candidates(row: Operation) -> Iterator[Candidate]:
         yield Candidate("transposed", says, _fed(lambda _, *args: (row.forward(*args),), some, np.transpose))
 
 
-def _matrices(row: Operation) -> list[int]:
+def _matrices(row: Row) -> list[int]:
     return [i for i, core in enumerate(row.cores[:-1]) if len(core) == 2]
 
 
-def _some(row: Operation) -> Iterator[tuple[tuple[int, ...], str]]:
+def _some(row: Row) -> Iterator[tuple[tuple[int, ...], str]]:
     """One or more of the matrices, with what is said where they are transposed."""
     matrices = _matrices(row)
     for some in (some for count in range(1, len(matrices) + 1) for some in combinations(matrices, count)):
         yield some, "what comes out with the transpose of " + listed([row.arguments[i] for i in some])
 
 
-def _others(row: Operation, function: Callable[[Operation], Function]) -> Iterator[Candidate]:
+def _others(row: Row, function: Callable[[Row], Function]) -> Iterator[Candidate]:
     """The right function of each operation that differs in the scalar function only."""
     for other in OPERATIONS.values():
         if other.base == row.base and other.signature == row.signature and other.name != row.name:
@@ -173,7 +174,7 @@ TEMPERATURES: dict[str, Callable[..., float]] = {
 }
 
 
-def _heated(row: Operation, called: Callable[[Function], Function], f: Function) -> Iterator[Candidate]:
+def _heated(row: Row, called: Callable[[Function], Function], f: Function) -> Iterator[Candidate]:
     """The function `f` of a softmax or cross-entropy, with its logits divided by a temperature."""
     if not row.masks:
         return
@@ -194,7 +195,7 @@ def _heated(row: Operation, called: Callable[[Function], Function], f: Function)
             yield Candidate("temperature", says, by_the_chain_rule)
 
 
-def _loss(row: Operation, hs: Sequence[ScalarFunction], **changed: Any) -> Function:
+def _loss(row: Row, hs: Sequence[ScalarFunction], **changed: Any) -> Function:
     """The vjp of the cross-entropy, behind layers if there are any, with one part of the formula changed."""
     f = network(hs, **changed) if row.layers else loss_vjp(**changed)
     names = [*(name for layer in row.layers for name in (layer.W, layer.b)), "x", "y"]
@@ -226,7 +227,7 @@ def _slopes(vjp: Callable[[Function], Function]) -> Iterator[Candidate]:
 # ── Transposed ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _turned(row: Operation) -> Iterator[Candidate]:
+def _turned(row: Row) -> Iterator[Candidate]:
     for i in _matrices(row):
         name = row.arguments[i]
         yield Candidate("transposed", "the transpose of what is right",
@@ -240,15 +241,18 @@ def _turned(row: Operation) -> Iterator[Candidate]:
         yield Candidate("transposed", f"{says} in the step back", _back_turned(row, some))
 
 
-def _changed(row: Operation, change: Callable[[Array], Array], only: int | None = None) -> Function:
-    return lambda *args: tuple(change(d) if only in (None, i) else d for i, d in enumerate(row.vjp(*args)))
+def _changed(row: Row, change: Callable[[Array], Array], only: int | None = None) -> Function:
+    def vjp(*args: Array) -> tuple[Any, ...]:
+        return tuple(change(d) if d is not None and only in (None, i) else d for i, d in enumerate(row.vjp(*args)))
+
+    return vjp
 
 
 def _fed(f: Function, some: Sequence[int], change: Callable[[Array], Array]) -> Function:
     return lambda delta, *args: f(delta, *(change(a) if i in some else a for i, a in enumerate(args)))
 
 
-def _back_turned(row: Operation, some: Sequence[int]) -> Function:
+def _back_turned(row: Row, some: Sequence[int]) -> Function:
     """`δ Wᵀ` in place of `δ W` in the step from a layer to the one below: a ValueError if `W` is not square."""
 
     def vjp(delta: Array, *args: Array) -> tuple[Array, ...]:

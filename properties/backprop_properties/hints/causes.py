@@ -9,19 +9,34 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from backprop_oracle.definition import Definition
+
 from ..cases.case import Case
+from ..cases.layouts import LAYOUTS, OVERLAPPING, REFUSABLE
 from ..laws.claims import Violation
+from ..laws.failure import function_of
 from ..laws.trial import Trial
-from . import comparisons, experiments, ranges
+from ..laws.truth import TRUTH_LAWS
+from . import comparisons, digits, experiments, ranges
 from .candidates import candidates, forward_candidates
+from .changed_arguments import changed_arguments, changed_results
+from .changed_programs import changed_program
 from .probe import OutOfTime, Probe, Seen, wrong_in
 from .state import Found, state
 
-SECONDS = 1.5
+SECONDS = 4.0  # of a machine that may be busy; most causes are found in a tenth of it
+NEVER_SEEN = 97  # of the cases of some sizes, one that nothing else draws
+AS_CONTIGUOUS = "the memory is read as if it were contiguous, whatever the strides say"
+READ: Mapping[str, str] = {  # how other memory is read
+    "unaligned": "the memory is read as if it were aligned",
+    "big-endian": "the bytes are read in the order of this machine",
+    OVERLAPPING: "one is written to while another is read",
+}
 FORMULAS = ("forward_equals_jax", "jacobian_equals_jacrev", "vjp_equals_jax_vjp", "vjp_of_one_equals_jax_grad")
 NUMBERS = (  # laws that fail because numbers are wrong
     *FORMULAS,
@@ -58,19 +73,11 @@ def hints(trial: Trial, failed: Mapping[str, tuple[Violation, Case]], dtype: np.
     until = time.perf_counter() + SECONDS
     found: dict[str, Found] = {}
     for kind in ("forward", "vjp", "jacobian"):
-        laws = [law for law, (violation, _) in failed.items() if _kind(violation) == kind]
+        laws = [law for law, (violation, _) in failed.items() if function_of(violation.what, violation.message) == kind]
         if laws:
             with suppress(OutOfTime):
                 found |= _of_one(trial, kind, {law: failed[law] for law in laws}, dtype, until)
     return found
-
-
-def _kind(violation: Violation) -> str:
-    """Which function a violation is about: its quantity is `u`, `dx`, `J_x`, or the function's name."""
-    word = violation.what.split(" ")[0].split(",")[0]
-    if word in ("forward", "vjp", "jacobian"):
-        return word
-    return "forward" if word == "u" else "jacobian" if word.startswith("J_") else "vjp"
 
 
 def _of_one(
@@ -100,7 +107,10 @@ def _of_one(
     if value:
         return found | {law: value for law in rest if law in NUMBERS or law in ALONG}
     if not numbers:
-        found |= {law: told for law, (v, _) in rest.items() if (told := _of_a_law(p, law, v))}
+        found |= {law: told for law, pair in rest.items() if (told := _of_a_law(trial, p, law, *pair))}
+    layout, batch = (rest.get(law) for law in ("takes_any_memory_layout", "batch_equals_the_loop"))
+    if layout and batch and "takes_any_memory_layout" in found and " arguments " in batch[0].what:
+        found["batch_equals_the_loop"] = found["takes_any_memory_layout"]  # a batch of contiguous arrays is right
     written = next((told for told in found.values() if told[0] == "writes-input"), None)
     return found | dict.fromkeys(rest, written) if written and not numbers else found
 
@@ -111,23 +121,27 @@ def _value(trial: Trial, p: Probe, failed: Mapping[str, tuple[Violation, Case]])
     if found:
         return found
     _, case = next(iter(failed.values()))
+
+    def breaks(at: Case) -> bool:
+        return any(trial.first(at, law) for law in failed if law in (*FORMULAS, *TRUTH_LAWS))
+
     if not all(map(p.right, p.ordinary())):
         found = comparisons.clipped(p, case) or comparisons.epsilon(p, case)
         return found or ranges.one_size(p, case) or ranges.tile(p, case) or ranges.overflow(p, case)
-
-    def breaks(at: Case) -> bool:
-        return any(trial.first(at, law) for law in failed if law in FORMULAS)
 
     return (
         _among(p, p.square())
         or comparisons.clipped(p, case)
         or ranges.wrong_at_one(p, case, breaks)
         or _single(p, case)
+        or ranges.constant_integers(p)
         or ranges.one_size(p, case)
         or ranges.tile(p, case)
         or ranges.kink(p, breaks)
+        or digits.extremes(p, case, breaks)
         or ranges.overflow(p, case)
         or comparisons.epsilon(p, case)
+        or digits.rounding(p, case, breaks)
     )
 
 
@@ -137,27 +151,38 @@ def _always(p: Probe) -> Found | None:
     if not any(seen):  # it raises, unless matrices are square
         return _among(p, p.square())
     sure = [one for one in seen if one]
-    if len(sure) < len(seen) or sum(bool(one.wrong) for one in sure) < len(sure) / 2:
+    if p.row.integers:  # what a mask or labels make 0, and nothing makes wrong, tells nothing
+        wrong = wrong_in(sure)
+        sure = [one for one in sure if one.wrong or any(np.any(one.truth[i]) for i in wrong)]
+    if None in seen or not wrong_in(sure) or sum(bool(one.wrong) for one in sure) < len(sure) / 2:
         return None
     found = _formula(p, sure)  # even if a rectifier hides what is wrong at some
     if found or not all(one.wrong for one in sure):
-        return found
+        return found or changed_arguments(p, sure) or changed_program(p, sure) or changed_results(p, sure)
     return (
         experiments.cotangent_takes_no_part(p, sure)
         or experiments.factor(p, sure)
+        or comparisons.unsummed(p, sure)
         or comparisons.exchanged(p, sure)
         or comparisons.ratio(p, sure)
+        or changed_arguments(p, sure)
+        or changed_program(p, sure)
+        or changed_results(p, sure)
         or experiments.targets(p)
         or experiments.shorter_format(p, sure)
         or experiments.one_argument_rounded(p, sure)
         or experiments.single_entry(p, sure)
+        or experiments.single_slice(p, sure)
         or experiments.only_one(p)
     )
 
 
 def _among(p: Probe, cases: Sequence[Case]) -> Found | None:
-    seen = [p.see(case) for case in cases]
-    return _formula(p, [one for one in seen if one]) if all(seen) else None
+    seen = [one for one in map(p.see, cases) if one]
+    if len(seen) < len(cases):
+        return None
+    found = _formula(p, seen) or changed_arguments(p, seen) or changed_program(p, seen) or changed_results(p, seen)
+    return found or (comparisons.exchanged(p, seen) if isinstance(p.row, Definition) and wrong_in(seen) else None)
 
 
 def _formula(p: Probe, seen: Sequence[Seen]) -> Found | None:
@@ -175,12 +200,23 @@ def _single(p: Probe, failing: Case) -> Found | None:
     return experiments.single_entry(p, [one for one in seen if one]) if all(seen) else None
 
 
-def _of_a_law(p: Probe, law: str, violation: Violation) -> Found | None:
+def _of_a_law(trial: Trial, p: Probe, law: str, violation: Violation, case: Case) -> Found | None:
     """What follows from a law that fails where the numbers of contiguous single examples are right."""
     if law == "takes_any_memory_layout" and violation.claim is not None and all(map(p.right, p.ordinary())):
-        layout = violation.what.partition("arguments ")[2]
-        return "layout", (
-            f"right for contiguous arguments, wrong where they are {layout}: "
-            "the memory is read as if it were contiguous, whatever the strides say"
-        )
+        return _layout(trial, p, violation, case)
     return ranges.batch_mean(p) if law == "batch_equals_the_loop" else None
+
+
+def _layout(trial: Trial, p: Probe, violation: Violation, case: Case) -> Found | None:
+    """Whether it is the layout that is read wrongly: not if the same numbers are as wrong in any other, nor if numbers
+    that were never seen are right in this one.
+    """
+    name = violation.what.partition("arguments ")[2]
+    points = [replace(case, args=tuple(args), delta=delta) for delta, *args in violation.at]
+    if any(trial.first(at, formula) for at in points or [case] for formula in FORMULAS if formula in trial.laws):
+        return None
+    lay, fresh = {**LAYOUTS, **REFUSABLE}.get(name), p.case(p.sizes(case), NEVER_SEEN)
+    if lay and p.right(fresh, lay):
+        return None
+    where = name if re.match("(where|that|whose|of which) ", name) else f"that are {name}"
+    return "layout", f"right for contiguous arguments, wrong for those {where}: {READ.get(name, AS_CONTIGUOUS)}"

@@ -20,7 +20,7 @@ def ratio(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """Each wrong result is a constant times the right one, the same constant at every entry and size."""
     wrong = sorted(wrong_in(seen))
     found = {i: _ratio([(one.got[i], one.truth[i]) for one in seen]) for i in wrong}
-    if any(c is None for c in found.values()):
+    if any(c is None or not np.isfinite(c) for c in found.values()):
         return None
     numbers = {i: float(c) for i, c in found.items() if c is not None}
 
@@ -49,6 +49,18 @@ def _ratio(pairs: Sequence[tuple[Array | None, Array]]) -> float | None:
 
 def _shown(c: float) -> str:
     return next((name for value, name in NAMED.items() if abs(c - value) < 1e-6 * abs(value)), f"{c:.6g}")
+
+
+def unsummed(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """Each wrong result has axes in front that its argument lacks, and is right when it is summed over them."""
+    for one in seen:
+        for i in one.wrong:
+            got, truth = one.got[i], one.truth[i]
+            if got is None or got.ndim <= truth.ndim or got.shape[got.ndim - truth.ndim :] != truth.shape:
+                return None
+            if p.off(one.case, got.sum(tuple(range(got.ndim - truth.ndim))), truth, one.sizes[i]).any():
+                return None
+    return "axis", f"{p.are(wrong_in(seen))} right but for a sum over the leading axes, which is missing"
 
 
 def exchanged(p: Probe, seen: Sequence[Seen]) -> Found | None:

@@ -9,6 +9,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from backprop_oracle.definition import Definition
+
 from ..cases.case import Array, Case
 from .probe import Probe, Seen, wrong_in
 from .state import Found
@@ -18,8 +20,8 @@ def cotangent_last(p: Probe) -> Found | None:
     """Right if it is called with the cotangent after the arguments."""
     if "delta" not in p.varied or all((one := p.see(case)) and one.wrong and _unmoved(p, one) for case in p.ordinary()):
         return None
-    vjp: Any = p.implementation.vjp
-    turned = replace(p.row, vjp=lambda delta, *args: vjp(*args, delta))
+    implementation: Any = p.implementation
+    turned = replace(implementation, vjp=lambda delta, *args: implementation.vjp(*args, delta))
     q, cases = Probe(p.domain, turned, p.kind, p.dtype, p.until), p.ordinary()
     if any(map(p.right, cases)) or not all(map(q.right, cases)):
         return None
@@ -45,18 +47,19 @@ def _same(a: Array | None, b: Array | None) -> bool:
 
 
 def factor(p: Probe, seen: Sequence[Seen]) -> Found | None:
-    """The wrong results are the right ones times or divided by a size, or the product of two sizes."""
+    """The wrong results are the right ones times or divided by a size, or the product of two, or half or twice that."""
     products = [(letter,) for letter in p.letters] + list(combinations(p.letters, 2))
-    for letters, power in product(products, (-1, 1)):
+    for letters, (power, c) in product(products, ((-1, 1), (1, 1), (1, 0.5), (-1, 2))):
 
-        def scaled(case: Case, letters: Sequence[str] = letters, power: int = power) -> list[Array]:
+        def scaled(case: Case, letters: Sequence[str] = letters, power: int = power, c: float = c) -> list[Array]:
             n = float(np.prod([p.sizes(case)[letter] for letter in letters]))
-            return [n**power * t for t in p.truth(case)]
+            return [c * n**power * t for t in p.truth(case)]
 
         if p.explained(scaled, seen):
-            n = "·".join(letters)
-            inverse = f"1/({n})" if len(letters) > 1 else f"1/{n}"
-            by, why = (inverse, "a mean is taken for a sum") if power < 0 else (n, "a sum is taken for a mean")
+            n = "·".join(letters) if len(letters) == 1 or power > 0 else f"({'·'.join(letters)})"
+            by, why = (f"{c}/{n}", "a mean is taken for a sum") if power < 0 else (n, "a sum is taken for a mean")
+            if c == 0.5:
+                by, why = f"{n}/2", f"the factor 2/{n if len(letters) == 1 else f'({n})'} is missing"
             return "factor-n", f"{p.are(wrong_in(seen))} {by} times what is right, at every size: {why}"
     return None
 
@@ -110,7 +113,7 @@ def shorter_format(p: Probe, seen: Sequence[Seen]) -> Found | None:
     for name, dtype in shorter_than(p.eps):
         eps, blind, coarse = float(ml_dtypes.finfo(dtype).eps), True, True
         for one in seen:
-            args = tuple(rounded(a, dtype) for a in one.case.args)
+            args = tuple(a if a.dtype.kind in "iub" else rounded(a, dtype) for a in one.case.args)
             short = p.ask(replace(one.case, args=args, delta=rounded(one.case.delta, dtype)))
             for i in one.wrong:
                 near, got = _near(p, one, i, eps), np.asarray(one.got[i])
@@ -124,7 +127,7 @@ def shorter_format(p: Probe, seen: Sequence[Seen]) -> Found | None:
 
 def one_argument_rounded(p: Probe, seen: Sequence[Seen]) -> Found | None:
     """The wrong results depend on the digits that one argument has in a shorter format, not on the others."""
-    for (name, dtype), argument in product(shorter_than(p.eps), p.varied):
+    for (name, dtype), argument in product(shorter_than(p.eps), p.real):
         short = partial(p.changed, name=argument, change=partial(rounded, dtype=dtype))
         halved = partial(p.changed, name=argument, change=lambda a: a / a.dtype.type(2))
         eps = float(ml_dtypes.finfo(dtype).eps)
@@ -151,7 +154,7 @@ def _near(p: Probe, one: Seen, i: int, eps: float) -> bool:
     got, truth = one.got[i], one.truth[i]
     if got is None or got.shape != truth.shape:
         return False
-    return bool(np.all(np.abs(got - truth) <= 16 * eps * p.size(one.case, truth)))
+    return bool(np.all(np.abs(got - truth) <= 16 * eps * one.sizes[i]))
 
 
 def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
@@ -178,6 +181,23 @@ def single_entry(p: Probe, seen: Sequence[Seen]) -> Found | None:
     return "single-element", f"{p.names[i]}{index} alone is wrong, of all entries and at every size that has it"
 
 
+def single_slice(p: Probe, seen: Sequence[Seen]) -> Found | None:
+    """Of one result the entries at one index of an axis are wrong at every size, and no others are."""
+    masks = [mask for one in seen for mask in one.wrong.values()]
+    if len(wrong_in(seen)) != 1 or not all(one.wrong for one in seen) or masks[0].ndim < 2:
+        return None
+    (i,) = wrong_in(seen)
+    for axis, k in product(range(masks[0].ndim), (0, -1, 1, -2)):
+        wanted = [np.arange(m.shape[axis]) == k % m.shape[axis] for m in masks]
+        lines = [np.moveaxis(m, axis, -1) for m in masks]
+        if all(m.shape[axis] > 2 for m in masks) and all(
+            not line[..., ~w].any() and line[..., w].any() for line, w in zip(lines, wanted, strict=True)
+        ):
+            index = ", ".join(str(k) if other == axis else ":" for other in range(masks[0].ndim))
+            return "single-element", f"{p.names[i]}[{index}] alone is wrong, at every size"
+    return None
+
+
 def _alone(p: Probe, i: int, index: Sequence[int], by: int) -> bool:
     """Whether an entry is the only wrong one in arrays about `by` times as large, too."""
     letters = p.row.cores[-1 if p.kind == "forward" else i]
@@ -201,7 +221,9 @@ def _without(k: int, a: Array) -> Array:
 
 
 def only_one(p: Probe) -> Found | None:
-    """Right if a size is 1, and wrong at every other size."""
+    """Right if a size is 1, and wrong at every other size; of a definition that need not mean anything."""
+    if isinstance(p.row, Definition):
+        return None
     for letter in p.letters:
         ones = (p.case(p.unequal(k) | {letter: 1}, k) for k in range(24))
         if not all(p.sizes(case)[letter] == 1 and p.right(case) for case in ones):

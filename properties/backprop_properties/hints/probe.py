@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from backprop_oracle.autodiff import evaluated
+from backprop_oracle.definition import Definition
+
 from ..cases.case import Array, Case, sizes_of
 from ..cases.domains import Domain, into_the_domain
 from ..cases.plan import ordinary_case
@@ -26,12 +29,15 @@ Results = list[Array | None]
 
 
 class Seen(NamedTuple):
-    """Results at a case, the right ones, and by number the wrong ones with a mask of their wrong entries."""
+    """Results at a case, the right ones, by number the wrong ones with a mask of their wrong entries, and the sizes of
+    the terms that each is made of.
+    """
 
     case: Case
     got: Results
     truth: list[Array]
     wrong: dict[int, Array]
+    sizes: list[float]
 
 
 def wrong_in(seen: Sequence[Seen]) -> set[int]:
@@ -56,6 +62,7 @@ class Probe:
         self.letters = self.row.letters
         self.names = ["u"] if kind == "forward" else [PREFIX[kind] + name for name in self.row.arguments]
         self.varied = (*self.row.arguments, *["delta"] * (kind == "vjp" and not ones))
+        self.real = tuple(name for name in self.varied if name not in self.row.integers)  # not of integers
         self.largest = float(ml_dtypes.finfo(dtype).max)
         self.eps = float(ml_dtypes.finfo(dtype).eps)
 
@@ -91,14 +98,17 @@ class Probe:
 
     def scaled(self, case: Case, by: float) -> Case:
         """A case with all its arguments multiplied."""
-        return self.at(case, **{n: a * a.dtype.type(by) for n, a in zip(self.row.arguments, case.args, strict=True)})
+        return self.at(case, **{n: self.array(case, n) * case.dtype.type(by) for n in self.real if n != "delta"})
 
     # ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def raw(self, delta: Array, args: Sequence[Array]) -> Results:
-        """What the implementation returns for these very arrays, not copies; `Raised` if it raises anything."""
+    def in_time(self) -> None:
         if time.perf_counter() > self.until:
             raise OutOfTime
+
+    def raw(self, delta: Array, args: Sequence[Array]) -> Results:
+        """What the implementation returns for these very arrays, not copies; `Raised` if it raises anything."""
+        self.in_time()
         try:
             with np.errstate(all="ignore"):
                 f = getattr(self.implementation, self.kind)
@@ -124,20 +134,41 @@ class Probe:
         return self.by(self.row.vjp, case)
 
     def by(self, f: Callable[..., Any], case: Case) -> list[Array]:
-        """What a function of the cotangent and the arguments returns, in float64."""
-        delta, *args = (a.astype(np.float64) for a in (case.delta, *case.args))
+        """What a function of the cotangent and the arguments returns, in float64; nothing for integers."""
+        delta, *args = map(_wide, (case.delta, *case.args))
+        self.in_time()
         with np.errstate(all="ignore"):
-            return [np.asarray(r) for r in f(delta, *args)]
+            return [np.zeros(0) if r is None else np.asarray(r) for r in f(delta, *args)]
 
     def size(self, case: Case, truth: Array) -> float:
-        """How large a result's terms are: `max |truth|`, and for a number also `Σ |a ∂u/∂a|`, since they may cancel."""
+        """How large the terms of a result of the lecture's are: `max |truth|`, and for a number also `Σ |a ∂u/∂a|`,
+        since they may cancel.
+        """
         size = float(np.abs(truth).max(initial=0.0))
         if self.kind == "forward" and not truth.ndim:
-            args = [a.astype(np.float64) for a in case.args]
+            args = list(map(_wide, case.args))
             with np.errstate(all="ignore"):
                 slopes = self.row.vjp(np.float64(1), *args)
-                size += float(sum(np.abs(a * d).sum() for a, d in zip(args, slopes, strict=True)))
+                pairs = zip(args, slopes, strict=True)
+                size += float(sum(np.abs(a * d).sum() for a, d in pairs if d is not None))
         return size
+
+    def term_sizes(self, case: Case, truth: Sequence[Array]) -> list[float]:
+        """How large each result's terms are; a definition's by what rounding may do to it, which is 8 eps of a few, as
+        far as that is known: nothing would be seen to be wrong by an infinite one.
+        """
+        if not isinstance(self.row, Definition) or self.kind == "jacobian":
+            return [self.size(case, t) for t in truth]
+        largest = [float(np.max(bound, initial=0.0)) for bound in self.bounds(case, self.dtype)]
+        pairs = zip(truth, (bound if np.isfinite(bound) else 0.0 for bound in largest), strict=True)
+        return [max(float(np.abs(t).max(initial=0.0)), bound / (8 * self.eps)) for t, bound in pairs]
+
+    def bounds(self, case: Case, dtype: Any = np.float64) -> list[Array]:
+        """What rounding in a format may do to each result of a definition, entry by entry."""
+        self.in_time()
+        said = evaluated(self.row, case.delta, case.args, dtype=np.dtype(dtype), careful=True)
+        answers = [said.forward] if self.kind == "forward" else said.vjp
+        return [np.zeros(()) if a is None else np.asarray(a.bound) for a in answers]
 
     def off(self, case: Case, got: Array, want: Array, size: float) -> Array:
         """Which entries differ by more than rounding; all of them if the shapes do."""
@@ -154,41 +185,66 @@ class Probe:
         if got is None:
             return None
         truth = self.truth(case)
-        return Seen(case, got, truth, self.apart(case, got, truth))
+        sizes = self.term_sizes(case, truth)
+        return Seen(case, got, truth, self.apart(case, got, truth, sizes), sizes)
 
-    def apart(self, case: Case, got: Results, truth: Sequence[Array]) -> dict[int, Array]:
+    def apart(
+        self, case: Case, got: Results, truth: Sequence[Array], sizes: Sequence[float] | None = None
+    ) -> dict[int, Array]:
         """The wrong results, with a mask of their wrong entries."""
         found = {}
+        sizes = self.term_sizes(case, truth) if sizes is None else sizes
         for i, (r, t) in enumerate(zip(got, truth, strict=True)):
             if r is not None:
-                mask = self.off(case, r, t, self.size(case, t))
+                mask = self.off(case, r, t, sizes[i])
                 if mask.any() or r.shape != t.shape:
                     found[i] = mask
         return found
 
-    def right(self, case: Case) -> bool:
-        seen = self.see(case)
-        return seen is not None and not seen.wrong
+    def right(self, case: Case, lay: Callable[[Array], Array] | None = None) -> bool:
+        """Whether the results are right; with `lay`, those for the arguments in another memory layout."""
+        if lay is None:
+            seen = self.see(case)
+            return seen is not None and not seen.wrong
+        try:
+            got = self.raw(lay(case.delta), [lay(a) for a in case.args])
+        except Raised:
+            return False
+        return not self.apart(case, [None if r is None else np.array(r, np.float64) for r in got], self.truth(case))
 
     def explained(
         self, candidate: Callable[..., Sequence[Array]], seen: Sequence["Seen"], *, clearly: bool = True
     ) -> bool:
         """Whether a candidate gives the wrong results, to rounding; with `clearly` it must be far from right, too."""
         clear, wrong = set(), wrong_in(seen)
-        for case, got, truth, _ in seen:
+        for case, got, truth, _, sizes in seen:
             try:
                 wanted = candidate(case)
             except ValueError:  # shapes that the candidate does not fit
                 return False
             for i in wrong:
                 result = got[i]
-                size = max(self.size(case, truth[i]), float(np.abs(wanted[i]).max(initial=0.0)))
+                size = max(sizes[i], float(np.abs(wanted[i]).max(initial=0.0)))
                 if result is None or result.shape != wanted[i].shape:
                     return False
                 if self.off(case, result, wanted[i], size).any():
                     return False
                 clear |= {i} if self.differ(wanted[i], truth[i], size) else set()
         return bool(wrong) and (clear == wrong or not clearly)
+
+    def confirmed(self, candidate: Callable[..., Sequence[Array]], seen: Sequence["Seen"]) -> bool:
+        """Whether a candidate gives the wrong results at other numbers of the same sizes, and of other signs, too."""
+        fresh = [self.case(self.sizes(one.case), 40 + k) for k, one in enumerate(seen)]
+        again = [self.see(case) for case in (*fresh, *(self.scaled(one.case, -1) for one in seen))]
+        return all(again) and all(self._given_by(candidate, one, wrong_in(seen)) for one in again if one)
+
+    def _given_by(self, candidate: Callable[..., Sequence[Array]], one: "Seen", wrong: Collection[int]) -> bool:
+        wanted = candidate(one.case)
+        for i in wrong:
+            result, size = one.got[i], max(one.sizes[i], float(np.abs(wanted[i]).max(initial=0.0)))
+            if result is None or self.off(one.case, result, wanted[i], size).any():
+                return False
+        return True
 
     def differ(self, a: Array, b: Array, size: float) -> bool:
         """Whether two arrays differ by far more than rounding, at every dtype."""
@@ -230,6 +286,10 @@ class Raised(Exception):
 
 class OutOfTime(Exception):
     """The time for hints is over."""
+
+
+def _wide(a: Array) -> Array:
+    return a if a.dtype.kind in "iub" else a.astype(np.float64)
 
 
 def _contracted(delta: Array, J: Any) -> Array:

@@ -6,6 +6,8 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
+from backprop_oracle.definition import Definition
+
 from ..cases.case import Case
 from .probe import Probe
 from .state import Found
@@ -28,6 +30,29 @@ def wrong_at_one(p: Probe, failing: Case, breaks: Callable[[Case], bool]) -> Fou
     return None
 
 
+def constant_integers(p: Probe) -> Found | None:
+    """Wrong where all integers of an argument are the least or the largest that they may be, and right elsewhere."""
+    if not isinstance(p.row, Definition):
+        return None
+    for name, said in p.row.integers.items():
+        varied = [case for case in p.ordinary() if np.ptp(p.array(case, name).astype(int))]
+        if len(varied) < 3 or not all(map(p.right, varied)):
+            continue
+        for end in (0, -1):
+            seen = [p.see(_with_constant(p, case, name, end)) for case in varied]
+            if all(one and one.wrong for one in seen):
+                low, high, _ = p.row.range_of(name, p.sizes(varied[0]))
+                words = str(bool((low, high - 1)[end])) if said is bool else "the " + ("least", "largest")[end]
+                return "integers", f"wrong only where {name} is {words} everywhere, right where it varies"
+    return None
+
+
+def _with_constant(p: Probe, case: Case, name: str, end: int) -> Case:
+    assert isinstance(p.row, Definition)
+    low, high, _ = p.row.range_of(name, p.sizes(case))
+    return p.changed(case, name, lambda a: np.full_like(a, (low, high - 1)[end]))
+
+
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 128, 129, 192, 255, 256,
          257, 384, 500, 511, 512, 513, 768, 1000, 1023, 1024, 1025, 1536, 2047, 2048, 2049, 3072, 4097)  # fmt: skip
 
@@ -39,11 +64,19 @@ def one_size(p: Probe, failing: Case) -> Found | None:
         others = [here - 2, here - 1, here + 1, here + 2, here + 3, 2 * here, 2 * here + 1, 3 * here]
         if here < 4 or not all(p.domain.allows(p.unequal(0) | {letter: n}) for n in others):
             continue
+        if here in [p.unequal(0)[other] for other in p.letters if other != letter] and _right_apart(p, letter, here):
+            continue  # right, but where two sizes agree
         if any(_right_at(p, letter, here, k) for k in range(4)) or not all(_right_at(p, letter, n) for n in others):
             continue
         says = f"wrong for {letter} = {here} and right for {here - 1}, {here + 1}, {2 * here} and others"
         return "one-size", f"{says}: look for what is done at this size alone"
     return None
+
+
+def _right_apart(p: Probe, letter: str, here: int) -> bool:
+    """Whether it is right at a size that no other has."""
+    sizes = {other: n + (n >= here) for other, n in p.unequal(0).items()} | {letter: here}
+    return p.right(p.case(sizes, here))
 
 
 def tile(p: Probe, failing: Case) -> Found | None:
@@ -83,8 +116,9 @@ def _right_at(p: Probe, letter: str, n: int, k: int = 0) -> bool:
     """Whether results are right at size `n`, for mixed signs and for none negative, as a relu may hide a tail."""
     case, weights = p.case({letter: n}, n + k), {layer.W for layer in p.row.layers}
     positive = {
-        name: np.abs(a) / a.dtype.type(a.shape[-1] ** 0.5 if name in weights else 1)
+        name: np.abs(a) / case.dtype.type(a.shape[-1] ** 0.5 if name in weights else 1)
         for name, a in zip(p.row.arguments, case.args, strict=True)
+        if name not in p.row.integers
     }
     return p.right(case) and p.right(p.at(case, **positive))
 
@@ -94,8 +128,9 @@ def _only_past(p: Probe, letter: str, right: int, bad: int) -> bool:
     case, axes = p.case({letter: bad + 2}, bad), p.row.cores
     past = {}
     for name, core, a in zip(p.row.arguments, axes, case.args, strict=False):
-        past[name] = a.copy()
-        past[name][tuple(slice(right, None) if axis == letter else slice(None) for axis in core)] *= letter not in core
+        if name not in p.row.integers:
+            past[name] = a.copy()
+            past[name][tuple(slice(right, None) if n == letter else slice(None) for n in core)] *= letter not in core
     if p.kind == "forward":
         return p.right(p.at(case, **past))
     if p.kind != "vjp":
@@ -162,7 +197,7 @@ def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
     if low == 0 or not beyond or not all(p.right(scaled(t)) for t in below):
         return None
     name, a, k = max(pairs, key=lambda pair: float(np.abs(pair[1].flat[pair[2]].astype(np.float64)).max()))
-    bound = f"{'-' if len(k) == 1 and a.flat[k[0]] < 0 else ''}{np.exp(low):.5g}"
+    bound = f"{'-' if len(k) == 1 and a.flat[k[0]] < 0 else ''}{np.exp(low):.4g}"
     return "overflow", (
         f"right up to numbers of about {bound} in {name}; beyond, {p.are(beyond)} infinite or not a number: "
         f"something on the way leaves the range of {p.dtype.name}"
@@ -171,7 +206,7 @@ def _bisected(p: Probe, far: Case, near: Case) -> Found | None:
 
 def kink(p: Probe, breaks: Callable[[Case], bool]) -> Found | None:
     """Wrong where the argument of a function with a kink is exactly 0, but right just beside it."""
-    if not p.row.kinked:
+    if not any(h.kinked for h in p.row.functions):
         return None
     tiny = float(ml_dtypes.finfo(p.dtype).smallest_normal) * 4
     at, *near = ([_bent(p, case, bias) for case in p.ordinary()] for bias in (0.0, tiny, -tiny))

@@ -8,10 +8,10 @@ import ml_dtypes
 import numpy as np
 
 from ..cases.case import Array, Case
+from ..laws.failure import CALLS
 from .probe import Probe, Raised, Results, listed
 
 Found = tuple[str, str]  # a cause, and a sentence
-CALLS = 12
 
 
 def state(p: Probe, forward: Probe | None) -> Found | None:
@@ -24,11 +24,17 @@ def state(p: Probe, forward: Probe | None) -> Found | None:
         _overwrites,
     )
     for number, experiment in enumerate(experiments):
-        sizes = {letter: 70 + 7 * number + 2 * i for i, letter in enumerate(p.letters)}
+        sizes = _sizes(p, 7 * number)
         found = experiment(p, p.case(sizes, 1), p.case(sizes, 2))
         if found:
             return found
     return _follows_the_forward(p, forward) if forward and p.kind != "forward" else None
+
+
+def _sizes(p: Probe, more: int) -> dict[str, int]:
+    """New sizes: large ones, unless arrays of many axes would be made of them."""
+    first, step = (70, 1) if len(p.letters) <= 2 else (17, 2) if len(p.letters) == 3 else (9, 4)
+    return {letter: first + more // step + 2 * i for i, letter in enumerate(p.letters)}
 
 
 def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
@@ -65,33 +71,66 @@ def _differs_from_call_to_call(p: Probe, a: Case, _: Case) -> Found | None:
 
 
 def _answers_for_other_arguments(p: Probe, a: Case, b: Case) -> Found | None:
-    """Is the result at `b`, after a call at `a`, the right one for some arguments of `a`?"""
+    """Is the result at `b`, after a call at `a`, the right one for some arguments of `a`?
+
+    It must not be so by chance, nor a function's that remembers nothing: another call in between changes the bits at
+    `b`, or the first call is answered for at other sizes, too.
+    """
     p.ask(a)
-    found = _mixed(p, p.ask(b), b, a, "the call before with the same shapes")
-    if not found:
+    got = p.ask(b)
+    if not _mixed(p, got, b, a, BEFORE):
         return None
-    c = p.case(dict(p.sizes(a)), 3)
-    first, got = "the first call with these shapes, at every later one", p.ask(c)
-    return _mixed(p, got, c, b, "the call before with the same shapes") or _mixed(p, got, c, a, first) or found
+    sizes = dict(p.sizes(a))
+    c = p.case(sizes, 3)
+    last = p.ask(c)
+    before = _mixed(p, last, c, b, BEFORE)
+    if before and not _same_bits(got, p.ask(b)):
+        return before
+    return _mixed(p, last, c, a, FIRST) and _answers_for_the_first(p, {n: size + 1 for n, size in sizes.items()})
+
+
+BEFORE, FIRST = "the call before with the same shapes", "the first call with these shapes, at every later one"
+
+
+def _answers_for_the_first(p: Probe, sizes: Mapping[str, int]) -> Found | None:
+    a, *others = (p.case(sizes, k) for k in range(1, 4))
+    p.ask(a)
+    found = [_mixed(p, p.ask(case), case, a, FIRST) for case in others]
+    return found[0] if all(found) else None
+
+
+def _same_bits(a: Results | None, b: Results | None) -> bool:
+    return a is not None and b is not None and all(_bits(r) == _bits(s) for r, s in zip(a, b, strict=True))
+
+
+def _bits(a: Array | None) -> bytes:
+    return b"" if a is None else a.tobytes()
 
 
 def _follows_the_forward(p: Probe, forward: Probe) -> Found | None:
-    sizes = {letter: 41 + 2 * i for i, letter in enumerate(p.letters)}
+    sizes = {letter: size // 2 + 1 for letter, size in _sizes(p, 5).items()}
     a, b = p.case(sizes, 1), p.case(sizes, 2)
     forward.ask(a)
     forward.ask(b)
-    return _mixed(p, p.ask(a), a, b, "the last call of forward")
+    got = p.ask(a)
+    found = _mixed(p, got, a, b, "the last call of forward")
+    forward.ask(a)
+    return None if _same_bits(got, p.ask(a)) else found
 
 
 def _mixed(p: Probe, got: Results | None, now: Case, other: Case, when: str) -> Found | None:
-    """Whether the wrong results are right if some of the arguments are those of another call."""
+    """Whether the wrong results are right for some arguments of another call, which are far from right for this one."""
     if got is None:
         return None
-    wrong = p.apart(now, got, p.truth(now))
+    right = p.truth(now)
+    sizes = p.term_sizes(now, right)
+    wrong = p.apart(now, got, right, sizes)
     for some in _some_of(p.varied, p.row.parameters) if wrong else ():
         truth = p.truth(_taken(p, now, other, some))
-        size = max(p.size(other, t) for t in truth)
-        if all(_same(p, now, got[i], truth[i], size) for i in wrong):
+        large = [max(size, float(np.abs(t).max(initial=0.0))) for size, t in zip(sizes, truth, strict=True)]
+        if all(_same(p, now, got[i], truth[i], large[i]) for i in wrong):
+            if not all(p.off(now, right[i], truth[i], 8 * large[i]).any() for i in wrong):
+                continue
             return "stale", (
                 f"{p.are(wrong)} the answer to another call: {listed(some)} "
                 f"{'are' if len(some) > 1 else 'is'} taken from {when}, whatever is passed in now"
@@ -126,7 +165,7 @@ def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
     except Raised:
         return None
     truth, old = p.truth(b), p.truth(a)
-    wrong = p.apart(b, got, truth)
+    wrong = {} if _same_bits(got, p.ask(b)) else p.apart(b, got, truth)  # other arrays of the same numbers
     if wrong and all(_same(p, b, got[i], old[i], p.size(a, old[i])) for i in wrong):
         return "stale", (
             f"{p.are(wrong)} the answer for the numbers which stood in the same arrays at the call before: "
@@ -137,15 +176,17 @@ def _does_not_look_again(p: Probe, a: Case, b: Case) -> Found | None:
 
 def _takes_for_the_same(p: Probe, a: Case, _: Case) -> Found | None:
     """A second call with one entry, or the last digits, changed: does it return the first call's result?"""
-    for n, (words, change) in product((None, LONG), CHANGES.items()):
+    for n, (words, change) in product((None, *[LONG] * (0 < len(p.letters) <= 2)), CHANGES.items()):
         case = a if n is None else p.case({p.letters[0]: n}, 1)
-        for name in p.varied:
+        for name in p.real:
             old = p.array(case, name)
             other = p.at(case, **{name: change(old)})
             p.ask(case)
             got, before, now = p.ask(other), p.truth(case), p.truth(other)
             wrong = p.apart(other, got, now) if got is not None else {}
             if got and wrong and all(_same(p, other, got[i], before[i], p.size(case, before[i])) for i in wrong):
+                if not p.right(p.changed(p.case(dict(p.sizes(case)), 5), name, change)):  # it remembers nothing
+                    continue
                 return "stale", (
                     f"{p.are(wrong)} the answer of the call before, though {name}, of size {old.size:,}, "
                     f"differs {words}: a result is kept under a key that is the same for both"

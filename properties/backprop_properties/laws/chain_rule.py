@@ -15,9 +15,10 @@ import jax
 import numpy as np
 
 from backprop_oracle.autodiff import quick_compilation
-from backprop_oracle.definitions import FUNCTIONS, affine, definition
+from backprop_oracle.definitions import FUNCTIONS, affine
 from backprop_oracle.program import traced
 from backprop_oracle.rounding import Answer, Precision, bounded
+from backprop_oracle.rows import definition
 from backprop_reference import OPERATIONS, Gradients, Jacobian, Layer, backpropagation
 from backprop_reference.lecture.functions import SCALAR_FUNCTIONS
 from backprop_reference.table import ACTIVATIONS

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backprop_oracle.definitions import definition
+from backprop_oracle.rows import definition
 from backprop_reference import OPERATIONS, Jacobian, Operation
 
 from .claims import Array

@@ -5,6 +5,7 @@ many units in the last place an array is from the certified truth; `Holds` is a 
 quietly: `judge` measures what is within its bound and raises `Violation` for the rest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from backprop_oracle.enclosures import Enclosures
 
+from .skipped import Skipped
 from .ulp import scaled_ulp_error
 
 Array = NDArray[Any]
@@ -24,18 +26,30 @@ WELL_CONDITIONED = 128  # ULP of error that a formula may make; where it may mak
 
 
 class Close(NamedTuple):
-    """`actual` is within `bound` of `expected`, entry by entry; an entry whose bound is not finite is not judged."""
+    """`actual` is within `bound` of `expected`, entry by entry; an entry whose bound is not finite is not judged.
+
+    `at` are the points of the calls, each a cotangent and the arguments, where they are not that of the case.
+    """
 
     what: str
     actual: Any
     expected: Any
     bound: Any
+    at: Sequence[Sequence[Array]] = ()
+
+
+class Chosen(NamedTuple):
+    """Some entries of an array of this shape, by their indices into the flat array."""
+
+    shape: tuple[int, ...]
+    entries: tuple[int, ...]
 
 
 class Certified(NamedTuple):
     """`actual` is within `limit` units of the truth, entry by entry; `unit` names them.
 
-    A unit is the ULP of the true entry, or `eps · scale` where that is larger. A scale of NaN: nothing is judged.
+    A unit is the ULP of the true entry, or `eps · scale` where that is larger. A scale of NaN: nothing is judged. With
+    `chosen` the truth and the scale are those of some entries of `actual`, and nothing is said of the others.
     """
 
     what: str
@@ -44,14 +58,19 @@ class Certified(NamedTuple):
     scale: Any
     limit: float
     unit: str = "ULP"
+    chosen: Chosen | None = None
 
 
 class Holds(NamedTuple):
-    """`truth` is true; otherwise `message` says what was expected and what came."""
+    """`truth` is true; otherwise `message` says what was expected and what came.
+
+    `at` are the points of the calls, as for `Close`.
+    """
 
     what: str
     truth: bool
     message: str
+    at: Sequence[Sequence[Array]] = ()
 
 
 @dataclass(frozen=True)
@@ -80,11 +99,15 @@ class Violation(AssertionError):
         bound: float | None = None,
         times: float | None = None,
         claim: "Close | Certified | None" = None,
+        at: Sequence[Sequence[Array]] = (),
     ) -> None:
         super().__init__(message)
         self.what, self.message, self.index = what, message, index
         self.actual, self.expected, self.ulp, self.bound = actual, expected, ulp, bound
-        self.times, self.claim = times, claim
+        self.times, self.claim, self.at = times, claim, at
+
+
+Judged = Measure | Violation | Skipped
 
 
 def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
@@ -98,20 +121,20 @@ def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
     """
     if isinstance(claim, Holds):
         if not claim.truth:
-            raise Violation(claim.what, claim.message)
+            raise Violation(claim.what, claim.message, at=claim.at)
         return Measure(0.0, 0.0, 1)
     if isinstance(claim, Certified):
         return _judge_certified(claim, dtype)
-    actual, expected, bound = (np.asarray(a) for a in claim[1:])
+    actual, expected, bound = (np.asarray(a) for a in claim[1:4])
     if actual.shape != expected.shape:
         raise Violation(claim.what, f"{claim.what} has shape {actual.shape}, expected {expected.shape}")
-    error, judged = _errors(actual, expected, bound, dtype)
-    if not judged.any():
-        return Measure(0.0, 0.0, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(error == 0, 0, error / bound)
-    share[~judged] = -1
-    worst = np.unravel_index(np.argmax(share), share.shape)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        error, judged = _errors(actual, expected, bound, dtype)
+        count = np.count_nonzero(judged)
+        if not count:
+            return Measure(0.0, 0.0, 0)
+        share = np.where(judged, np.where(error == 0, 0, error / bound), -1.0)
+    worst = np.unravel_index(share.argmax(), share.shape)
     unit = spacing(expected, dtype)
     in_ulp = error / np.maximum(unit, _format(dtype).normal)
     if share[worst] > 1:
@@ -132,9 +155,10 @@ def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
             float(bound[worst]),
             float(share[worst]),
             claim,
+            claim.at,
         )
     clear = judged & (bound <= WELL_CONDITIONED * unit)
-    return Measure(float(in_ulp[clear].max(initial=0.0)), float(share[worst]), int(judged.sum()))
+    return Measure(float(in_ulp[clear].max(initial=0.0)), float(share[worst]), int(count))
 
 
 def certified_errors(claim: Certified, dtype: Any) -> Array:
@@ -142,27 +166,32 @@ def certified_errors(claim: Certified, dtype: Any) -> Array:
     sizes = np.broadcast_to(np.asarray(claim.scale, np.float64), claim.truth.shape)
     judged = ~np.isnan(sizes)
     with np.errstate(over="ignore"):
-        actual = np.asarray(claim.actual).astype(dtype)
+        actual = _of_chosen(np.asarray(claim.actual), claim.chosen).astype(dtype)
     return np.where(judged, scaled_ulp_error(actual, claim.truth, np.where(judged, sizes, 0)), -1.0)
 
 
+def _of_chosen(actual: Array, chosen: Chosen | None) -> Array:
+    return actual if chosen is None else actual.ravel()[list(chosen.entries)]
+
+
 def _judge_certified(claim: Certified, dtype: Any) -> Measure:
-    what, actual, truth, _, limit, unit = claim
-    actual = np.asarray(actual)
-    if actual.shape != truth.shape:
-        raise Violation(what, f"{what} has shape {actual.shape}, expected {truth.shape}")
+    what, actual, truth, _, limit, unit, chosen = claim
+    actual, shape = np.asarray(actual), truth.shape if chosen is None else chosen.shape
+    if actual.shape != shape:
+        raise Violation(what, f"{what} has shape {actual.shape}, expected {shape}")
     errors = certified_errors(claim, dtype)
     if not (errors >= 0).any():
         return Measure(0.0, 0.0, 0)
     worst = np.unravel_index(np.argmax(errors), errors.shape)
     if errors[worst] > limit:
-        index, expected = tuple(int(i) for i in worst), truth.nearest(dtype, accept_ties=True)[worst]
+        place = worst if chosen is None else np.unravel_index(chosen.entries[worst[0]], chosen.shape)
+        index, expected = tuple(int(i) for i in place), truth.nearest(dtype, accept_ties=True)[worst]
         raise Violation(
             what,
-            f"{what}{list(index) if index else ''} = {_number(actual[worst])}, "
+            f"{what}{list(index) if index else ''} = {_number(actual[index])}, "
             f"certified {_number(expected)}: off by {errors[worst]:.4g} {unit}, allowed {limit:.4g}",
             index,
-            float(actual[worst]),
+            float(actual[index]),
             float(expected),
             float(errors[worst]),
             float(limit),
@@ -178,15 +207,14 @@ def _errors(actual: Array, expected: Array, bound: Array, dtype: Any) -> tuple[A
     An expected number beyond the dtype's range may come as infinity; one so close to the range's end that its bound
     reaches over it may, too.
     """
-    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        right = actual == expected
-        infinite = np.isinf(actual)
-        if infinite.any():
-            overflows = np.abs(expected) + bound >= _format(dtype).largest
-            right |= overflows & infinite & (np.sign(actual) == np.sign(expected))
-        error = np.where(right, 0.0, np.abs(actual - expected))
-        error[np.isnan(error)] = np.inf
+    actual, expected = actual.astype(np.float64, copy=False), expected.astype(np.float64, copy=False)
+    right = actual == expected
+    infinite = np.isinf(actual)
+    if np.count_nonzero(infinite):
+        overflows = np.abs(expected) + bound >= _format(dtype).largest
+        right |= overflows & infinite & (np.sign(actual) == np.sign(expected))
+    error = np.where(right, 0.0, np.abs(actual - expected))
+    error[np.isnan(error)] = np.inf
     return error, np.isfinite(bound) & ~np.isnan(expected)
 
 
@@ -197,7 +225,7 @@ def spacing(a: Any, dtype: Any) -> Array:
     array([2.22044605e-016, 4.94065646e-324])
     """
     known = _format(dtype)
-    magnitude = np.clip(np.abs(np.asarray(a, np.float64)), known.normal, known.largest)
+    magnitude = np.minimum(np.maximum(np.abs(np.asarray(a, np.float64)), known.normal), known.largest)
     return np.ldexp(known.eps, np.frexp(magnitude)[1] - 1)
 
 

@@ -22,12 +22,14 @@ import jax
 import numpy as np
 from flint import arb
 
-from backprop_oracle.autodiff import program_of
 from backprop_oracle.balls import over_balls
 from backprop_oracle.certified import slopes_at
-from backprop_oracle.definitions import FUNCTIONS, definition, row_of
+from backprop_oracle.definitions import FUNCTIONS
+from backprop_oracle.derived import program_of
 from backprop_oracle.enclosures import PrecisionCapReached, round_to, working_precision
-from backprop_oracle.program import Equation, Program, contraction
+from backprop_oracle.moves import contraction
+from backprop_oracle.program import Equation, Program
+from backprop_oracle.rows import definition, row_of
 from backprop_reference import Operation, ScalarFunction, identity
 
 BITS = 128  # a scale needs a few digits; `z` in `h(z)` needs those that floats have
@@ -63,19 +65,46 @@ def scale(operation: str | Operation, quantity: str, *args: Any, at: Mapping[int
     >>> scale("softmax", "vjp", np.array([5.0, 5.0]), np.array([0.0, 1.0]))
     (array([0., 0.]),)
     """
-    row = row_of(operation)
+    if quantity == "jacobian":
+        row = _lecture(operation)
+        arrays = [np.asarray(arg) for arg in args]
+        with working_precision(BITS):
+            return _jacobian(_format(arrays), row, [_exact(array) for array in arrays])
+    sizes = terms(operation, quantity, *args, at=at)
+    with working_precision(BITS):
+        found = tuple(map(_floats, sizes))
+    return found[0] if quantity == "value" else found
+
+
+def terms(
+    operation: str | Operation, quantity: str, *args: Any, at: Mapping[int, Sequence[int]] | None = None
+) -> tuple[Balls, ...]:
+    """The scales of the "value" (one) or the "vjp" in balls, which have no range to leave.
+
+    >>> (size,) = terms("sum_reduction", "value", np.array([1e308, 1e308]))
+    >>> round(float(size / 1e308), 9)
+    2.0
+    """
+    row = _lecture(operation)
     arrays = [np.asarray(arg) for arg in args]
-    info = np.finfo(np.result_type(*arrays))
     exact = [_exact(array) for array in arrays]
     with working_precision(BITS):
-        f = Format(arb(float(info.eps)), arb(float(info.tiny)))
         if quantity == "value":
-            return _floats(_value(f, row, exact))
+            return (_value(_format(arrays), row, exact),)
         if quantity == "vjp":
-            return tuple(_floats(s) for s in _vjp(f, row, exact[0], exact[1:], at or {}))
-        if quantity == "jacobian":
-            return _jacobian(f, row, exact)
+            return tuple(_vjp(_format(arrays), row, exact[0], exact[1:], at or {}))
     raise ValueError(f"quantity {quantity!r} is none of 'value', 'jacobian' and 'vjp'")
+
+
+def _lecture(operation: str | Operation) -> Operation:
+    row = row_of(operation)
+    assert isinstance(row, Operation), "a scale is of the lecture's promises"
+    return row
+
+
+def _format(arrays: Sequence[np.ndarray]) -> Format:
+    info = np.finfo(np.result_type(*arrays))
+    return Format(arb(float(info.eps)), arb(float(info.tiny)))
 
 
 # ── What the problem adds up ────────────────────────────────────────────────────────────────────────────────────────
@@ -206,8 +235,9 @@ def _forward(f: Format, layers: Layers, x: Balls) -> tuple[Rounded, list[tuple[B
     """The output, and for each layer `W`, its input and `h′(z)`."""
     h, steps = Rounded(x, np.abs(x)), []
     for g, W, b in layers:
-        z = Rounded(W @ h.v + b, np.abs(W) @ h.s + np.abs(b) + W.shape[1] * f.tiny)
-        output, slope = _applied(f, g, z)
+        sizes = np.abs(W) @ h.s + np.abs(b)
+        z = Rounded(W @ h.v + b, sizes + W.shape[1] * f.tiny)
+        output, slope = _applied(f, g, z, exact=g.kinked & (sizes == 0))
         steps.append((W, h, slope))
         h = output
     return h, steps
@@ -230,12 +260,15 @@ def _product(f: Format, a: Rounded, b: Rounded) -> Rounded:
     return Rounded(v, np.abs(a.v) * b.s + a.s * np.abs(b.v) - np.abs(v) + f.tiny)
 
 
-def _applied(f: Format, h: ScalarFunction, z: Rounded) -> tuple[Rounded, Rounded]:
-    """`h(z)` and `h′(z)`, with all that happens to them within reach of `z`."""
+def _applied(f: Format, h: ScalarFunction, z: Rounded, exact: Any) -> tuple[Rounded, Rounded]:
+    """`h(z)` and `h′(z)`, with all that happens to them within reach of `z`: a bend, but of a sum that is `exact`, one
+    of zeros alone, it is known on which side of a bend it is.
+    """
     if h is identity:
         return z, Rounded(0 * z.v + 1, 0 * z.v + 1)
     middles, n, reach = [arb(a).mid() for a in z.v], len(z.v), REACH * f.eps
-    beside = [end.mid() for a, s in zip(middles, z.s, strict=True) for end in (a - reach * s, a + reach * s)]
+    within = np.where(exact, 0, reach * z.s)
+    beside = [end.mid() for a, r in zip(middles, within, strict=True) for end in (a - r, a + r)]
     try:
         points = slopes_at(FUNCTIONS[h.name], [*middles, *beside])
         around = [points[n + 2 * k : n + 2 * k + 2] for k in range(n)]

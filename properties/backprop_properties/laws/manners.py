@@ -1,19 +1,20 @@
-"""What callers rely on and no formula states: dtypes, memory, repeated calls, batches; and NaN, shifts and masks."""
+"""What callers rely on and no formula states: results and their dtypes, memory, repeated calls."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from backprop_oracle.rounding import Answer
+from backprop_oracle.autodiff import Answers
 
-from ..cases.layouts import LAYOUTS
+from ..cases.layouts import LAYOUTS, REFUSABLE, SHARED
 from .claims import Array, Close, Holds
-from .points import Claims, Point, added_up
+from .points import Claims, Point, turn_of
 
 LOOKED_AT = 1000  # entries; of two changes, an array with fewer gets one
-
-# ── Manners ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+RING = 10  # calls after which a result is looked at again: memory that is used in turn
+CLOSE = 2.0**6  # units in the last place of a number that is almost another
 
 
 def _calls(p: Point) -> Iterator[tuple[str, Callable[..., list[Array]], tuple[Array, ...]]]:
@@ -44,7 +45,9 @@ def keeps_the_dtype(p: Point) -> Claims:
 
 
 def leaves_its_inputs_alone(p: Point) -> Claims:
-    """Nothing is written to an argument, and no result shares memory with one, or with another result."""
+    """Nothing is written to an argument, and no result shares memory with one, with another result, or with what comes
+    out of the next call.
+    """
     for name, f, args in _calls(p):
         names = p.operation.arguments if len(args) == len(p.args) else ("delta", *p.operation.arguments)
         before = [_state(a) for a in args]
@@ -57,6 +60,9 @@ def leaves_its_inputs_alone(p: Point) -> Claims:
         yield Holds(name, not shared, f"a result of {name} shares memory with its argument {', '.join(shared)}")
         twins = any(np.may_share_memory(r, s) for k, r in enumerate(results) for s in results[:k])
         yield Holds(name, not twins, f"two results of {name} share memory")
+        again = [np.asarray(r) for r in f(*(a.copy() for a in args))]
+        kept = any(np.may_share_memory(r, s) for r in results for s in again)
+        yield Holds(name, not kept, f"a result of {name} shares memory with that of the call before")
 
 
 def _state(a: Array) -> tuple[Any, ...]:
@@ -65,16 +71,20 @@ def _state(a: Array) -> tuple[Any, ...]:
 
 
 def says_the_same_twice(p: Point) -> Claims:
-    """A repeated call returns the same bits, and no call changes what an earlier one returned."""
+    """A repeated call returns the same bits, however often, and no call changes what an earlier one returned."""
     for name, f, args in _calls(p):
         kept = f(*args)
         first = [np.array(r) for r in kept]
-        f(*(a[..., ::-1].copy() if a.ndim else a for a in args))
+        turned = [a[..., ::-1].copy() if a.ndim else a for a in args]
+        for _ in range(RING if p.case.delta.size <= LOOKED_AT else 1):
+            f(*turned)
         lasting = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, kept, strict=True))
         yield Holds(name, lasting, f"a later call of {name} changed what it had returned before")
-        again = f(*args)
-        same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
-        yield Holds(name, same, f"{name} returned other bits when called again with the same arguments")
+        for k in range(max(p.counts, default=1)):
+            again = f(*args)
+            same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
+            when = f", the {k + 1}th time" if k else ""
+            yield Holds(name, same, f"{name} returned other bits when called again with the same arguments{when}")
 
 
 def sees_what_changed_in_place(p: Point) -> Claims:
@@ -87,12 +97,12 @@ def sees_what_changed_in_place(p: Point) -> Claims:
     for (what, changed), said in zip(changes, p.ask(*((a[0], a[1:]) for _, a in changes)), strict=True):
         for a, new in zip(arrays, changed, strict=True):
             a[...] = new
-        delta, *args = arrays
+        u, cotangents = _results(p, arrays)
         if p.forward:
-            yield Close(f"u after {what}", p.forward(*args), *said.forward)
+            yield Close(f"u after {what}", u, *said.forward, [changed])
         if p.vjp:
-            for name, d, i in p.named("d", p.vjp(delta, *args)):
-                yield Close(f"{name} after {what}", d, *said.vjp[i])
+            for name, d, i in p.named("d", cotangents):
+                yield Close(f"{name} after {what}", d, *said.vjp[i], [changed])
 
 
 def _changes(p: Point) -> Iterator[tuple[str, list[Array]]]:
@@ -102,6 +112,13 @@ def _changes(p: Point) -> Iterator[tuple[str, list[Array]]]:
         a[...] = old if not a.ndim else np.roll(old, 1, -1) if k % 2 else old[..., ::-1]
     yield "a change in place", [a.copy() for a in arrays]
     total = sum(a.size for a in arrays)
+    free = [name for name in ("delta", *p.operation.arguments) if name not in {*p.numbers, *p.operation.domain}]
+    if free:
+        turn = turn_of(p)
+        name = free[turn // 3 % len(free)]
+        a = arrays[("delta", *p.operation.arguments).index(name)]
+        for said in _hardly_changed(a, turn, p.eps):
+            yield f"{said} of {name}", [a.copy() for a in arrays]
     for k, (name, a) in enumerate(zip(("delta", *p.operation.arguments), arrays, strict=True)):
         if name in p.numbers:  # a domain says what they are
             continue
@@ -111,6 +128,21 @@ def _changes(p: Point) -> Iterator[tuple[str, list[Array]]]:
         if a.size > LOOKED_AT or (total + k) % 2 == 0:
             a *= _factor(a, p.eps**0.75)
             yield f"a change of the last digits of {name}", [a.copy() for a in arrays]
+
+
+def _hardly_changed(a: Array, k: int, eps: float) -> Iterator[str]:
+    """What a memory may take for the same: a number of the same hash, the same sum, all digits but the last."""
+    one, other = (k % a.size, (k + 1) % a.size) if a.size else (0, 0)
+    if k % 3 == 0 and a.size:
+        for number in (-1, -2):  # Python's hashes of the two are equal
+            a.flat[one] = number
+            yield f"{number} in place {one}"
+    elif k % 3 == 1 and one != other:
+        a.flat[one], a.flat[other] = a.flat[other], a.flat[one]
+        yield "an exchange of two entries"
+    else:
+        a *= _factor(a, CLOSE * eps)
+        yield "a change of the very last digits"
 
 
 def _factor(a: Array, by: float) -> Array:
@@ -128,140 +160,59 @@ def owes_nothing_to_the_last_forward(p: Point) -> Claims:
 
 
 def takes_any_memory_layout(p: Point) -> Claims:
-    """Results are the same for Fortran order, strides, odd offsets, read-only arrays, and one array passed twice."""
+    """Results are the same for Fortran order, strides, odd offsets, read-only arrays, one array passed twice, another
+    layout for each array, memory that arrays share, and a cotangent that is one number in memory.
+
+    What NumPy itself takes for granted and other code may refuse, it may refuse: then there are no numbers to compare.
+    """
     layouts = [(layout, [lay(a) for a in (p.delta, *p.args)]) for layout, lay in LAYOUTS.items()]
     first: dict[Any, Array] = {}
-    shared = [first.setdefault((a.shape, a.tobytes()), a) for a in (p.delta, *p.args)]
+    shared = [first.setdefault((a.dtype, a.shape, a.tobytes()), a) for a in (p.delta, *p.args)]
     if len(first) < len(shared):
         layouts.append(("one array where they are equal", shared))
-    for layout, (delta, *args) in layouts:
-        if p.forward:
-            yield Close(f"u, arguments {layout}", p.forward(*args), *p.said.forward)
-        if p.vjp:
-            for name, d, i in p.named("d", p.vjp(delta, *args)):
-                yield Close(f"{name}, arguments {layout}", d, *p.said.vjp[i])
+    every = list(LAYOUTS.values())
+    for turn in (0, 2):
+        mixed = [every[(k + turn) % len(every)](a) for k, a in enumerate((p.delta, *p.args))]
+        layouts.append(("each in a layout of its own", mixed))
+    in_order = LAYOUTS["Fortran order"]
+    layouts.append(("in Fortran order, but for delta", [p.delta, *map(in_order, p.args)]))
+    layouts.append(("of which delta alone is in Fortran order", [in_order(p.delta), *p.args]))
+    for layout, arrays in layouts:
+        yield from _in_layout(p, layout, arrays, p.said)
+    for layout, lay in REFUSABLE.items():
+        with suppress(Exception):
+            found = _results(p, [lay(a) for a in (p.delta, *p.args)])
+            yield from _found_in_layout(p, layout, *found, p.said)
+    if p.case.delta.ndim and "delta" not in p.numbers:
+        one = np.broadcast_to(p.case.dtype.type(1), p.case.delta.shape)
+        (said,) = p.ask((one.copy(), p.args))
+        yield from _in_layout(p, "where delta is one number for all entries", [one, *p.args], said, elsewhere=True)
+    if not {*p.numbers, *p.operation.domain}:
+        others = {layout: share([p.delta, *p.args]) for layout, share in SHARED.items()}
+        asked = p.ask(*((arrays[0].copy(), [a.copy() for a in arrays[1:]]) for arrays in others.values()))
+        for (layout, arrays), said in zip(others.items(), asked, strict=True):
+            yield from _in_layout(p, layout, arrays, said, elsewhere=True)
 
 
-def batch_equals_the_loop(p: Point) -> Claims:
-    """A batch has the results of its examples, and the sum of their gradients by a parameter; it may be empty."""
-    is_data = p.operation.is_data
-    count = 3
-    rows = [_example(p, is_data, k) for k in range(count)]
-    said = p.ask(*((delta, args) for delta, *args in rows))
-    for lead in ((count,), (1, count), (2, 17), *[(0,)] * ("empty" in p.promises)):
-        turns = [k % count for k in range(int(np.prod(lead)))]
-        picked, answers = [rows[k] for k in turns], [said[k] for k in turns]
-
-        def stack(i: int, lead: tuple[int, ...] = lead, picked: list[Any] = picked) -> Array:
-            parts = np.array([row[i] for row in picked], p.case.dtype)
-            return parts.reshape(lead + rows[0][i].shape)
-
-        delta = stack(0)
-        args = [stack(i + 1) if data else p.args[i] for i, data in enumerate(is_data)]
-        if p.forward:
-            answer = [s.forward for s in answers]
-            shape = lead + p.case.delta.shape
-            yield Close(
-                f"u of batch {lead}",
-                p.forward(*args),
-                np.array([a.value for a in answer]).reshape(shape),
-                np.array([a.bound for a in answer]).reshape(shape),
-            )
-        if p.vjp:
-            for name, d, i in p.named("d", p.vjp(delta, *args)):
-                values = np.array([s.vjp[i].value for s in answers]).reshape(len(picked), *p.args[i].shape)
-                bounds = np.array([s.vjp[i].bound for s in answers]).reshape(len(picked), *p.args[i].shape)
-                if is_data[i]:
-                    expected, bound = values.reshape(lead + p.args[i].shape), bounds.reshape(lead + p.args[i].shape)
-                else:
-                    expected, bound = added_up(lambda a: a.sum(0), values, bounds, len(picked), p.case.dtype)
-                yield Close(f"{name} of batch {lead}", d, expected, bound)
+def _results(p: Point, arrays: Sequence[Array]) -> tuple[Any, Any]:
+    delta, *args = arrays
+    return p.forward and p.forward(*args), p.vjp and p.vjp(delta, *args)
 
 
-def _example(p: Point, is_data: Sequence[bool], k: int) -> list[Array]:
-    """The k-th example of a batch: the case, the case with its data reversed, or with its data halved."""
-    half = p.case.dtype.type(0.5)
-
-    def changed(a: Array, name: str) -> Array:
-        turned = a[..., ::-1].copy() if a.ndim else a
-        return a if k == 0 else a * half if k == 2 and name != "y" else turned
-
-    names = p.operation.arguments
-    data = [changed(a, name) if own else a for a, name, own in zip(p.args, names, is_data, strict=True)]
-    return [changed(p.delta, "delta"), *data]
+def _in_layout(p: Point, layout: str, arrays: Sequence[Array], said: Answers, *, elsewhere: bool = False) -> Claims:
+    """The claims on a call with arrays in a layout; `elsewhere` they are other numbers than those of the case."""
+    at = [[a.copy() for a in arrays]] if elsewhere else ()
+    yield from _found_in_layout(p, layout, *_results(p, arrays), said, at)
 
 
-# ── Invariants ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def nan_in_nan_out(p: Point) -> Claims:
-    """A NaN in an argument or in the cotangent is a NaN in every result that depends on it.
-
-    Careful frameworks differ on the slope at NaN of a function with two branches, since NaN belongs to neither.
-    """
-    names = ("delta", *p.operation.arguments)
-    spoiled = []
-    for i, a in enumerate((p.delta, *p.args)):
-        if a.size and names[i] not in p.numbers:
-            points = [p.delta, *p.args]
-            points[i].flat[0] = np.nan
-            spoiled.append((i, points))
-    if not spoiled:
-        return
-    for (i, (delta, *args)), said in zip(spoiled, p.ask(*((a[0], a[1:]) for _, a in spoiled)), strict=True):
-        if p.forward:
-            yield _nan("u", names[i], p.forward(*args), said.forward, p.said.forward, careful=False)
-        if p.vjp and not (i and p.careful and p.operation.kinked):
-            for name, d, k in p.named("d", p.vjp(delta, *args)):
-                yield _nan(name, names[i], d, said.vjp[k], p.said.vjp[k], careful=p.careful)
-
-
-def _nan(name: str, spoiled: str, actual: Any, expected: Answer, before: Answer, *, careful: bool) -> Holds:
-    """The result is NaN where JAX's is, if JAX's was a number before the NaN was planted.
-
-    A careful implementation is held to that where the result was clearly not 0: it may choose a slope of 0, and not
-    multiply by it.
-    """
-    judged = np.isfinite(before.bound) & ((np.abs(before.value) > before.bound) | (not careful))
-    got = np.asarray(actual, np.float64)
-    lost = np.isnan(expected.value) & judged & ~np.isnan(got)
-    if not lost.any():
-        return Holds(name, True, "")  # texts are slow to make
-    at = tuple(int(i) for i in np.argwhere(lost)[0])
-    entry = f"{name}{list(at) if at else ''} = {float(np.broadcast_to(got, lost.shape)[at])!r}"
-    return Holds(name, False, f"{name} hides a NaN: the first entry of {spoiled} is NaN, {entry}, expected nan")
-
-
-def softmax_ignores_a_shift(p: Point) -> Claims:
-    """`s(x + c) = s(x)`, where `x + c` is exact; and the vjp of a softmax sums to zero."""
-    if p.operation.promise == "softmax" and p.eps < 1e-6:
-        x = (np.round(np.clip(p.args[0], -500, 500) * 1024) / 1024).astype(p.case.dtype)
-        shifts = {c: x + p.case.dtype.type(c) for c in (-1000, 1, 512)}
-        said, *others = p.ask(*((p.delta, [a]) for a in (x, *shifts.values())))
-        for (c, shifted), other in zip(shifts.items(), others, strict=True):
-            if p.forward:
-                yield Close(f"u of x + {c}", p.forward(shifted), said.forward.value, other.forward.bound)
-        if p.vjp:
-            (dx,) = p.vjp(p.delta, x)
-            with np.errstate(invalid="ignore", over="ignore"):
-                yield Close("sum(dx)", np.asarray(dx, np.float64).sum(), 0.0, said.vjp[0].bound.sum())
-
-
-def masks_count_for_nothing(p: Point) -> Claims:
-    """A logit of −inf has probability 0 and gradient 0, and the others are what they are without it."""
-    if not p.operation.masks or p.case.args[0].size < 2:
-        return
-    x, *rest = p.args
-    x, last = np.clip(x, -500, 500), x.size - 1
-    x[last] = x[:last].max() - 3000  # far enough for exp to give 0, in every dtype
-    for y in rest:
-        y[last] = 0
-    (said,) = p.ask((p.delta, [x, *rest]))
-    x[last] = -np.inf
+def _found_in_layout(
+    p: Point, layout: str, u: Any, cotangents: Any, said: Answers, at: Sequence[Sequence[Array]] = ()
+) -> Claims:
     if p.forward:
-        yield Close("u with a mask", p.forward(x, *rest), *said.forward)
+        yield Close(f"u, arguments {layout}", u, *said.forward, at)
     if p.vjp:
-        yield Close("dx with a mask", p.vjp(p.delta, x, *rest)[0], *said.vjp[0])
+        for name, d, i in p.named("d", cotangents):
+            yield Close(f"{name}, arguments {layout}", d, *said.vjp[i], at)
 
 
 def _describe(value: Any) -> str:

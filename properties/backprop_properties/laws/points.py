@@ -1,14 +1,15 @@
 """A point is what every law takes: an implementation of an operation at a case, with JAX's answers there."""
 
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import ml_dtypes
 import numpy as np
 
 from backprop_oracle.autodiff import Answers, answers, evaluated_at
-from backprop_reference import Operation
+from backprop_oracle.rows import Row
 
 from ..cases.case import Case
 from ..cases.domains import PROMISES
@@ -44,10 +45,11 @@ class Point:
 
     `careful` asks for no more digits than a careful framework's formulas have (`autodiff.evaluated`), and `promises`
     are those of `PROMISES` that are held against the implementation. No NaN is passed in for the `numbers` (names of
-    arguments, and `delta`).
+    arguments, and `delta`). `counts` are numbers of calls and of rows that are tried beside the usual ones, `batched`
+    says how many leading axes a function takes. `moderate` numbers are not to be left.
     """
 
-    operation: Operation
+    operation: Row
     forward: Callable[..., Any] | None
     jacobian: Callable[..., Any] | None
     vjp: Callable[..., Any] | None
@@ -56,6 +58,9 @@ class Point:
     careful: bool = False
     promises: Collection[str] = tuple(PROMISES)
     numbers: Collection[str] = ()
+    counts: tuple[int, ...] = ()
+    moderate: bool = False
+    batched: Mapping[str, int] = field(default_factory=lambda: {"forward": 3, "vjp": 3})
 
     @property
     def args(self) -> tuple[Array, ...]:
@@ -82,18 +87,29 @@ class Point:
                 yield prefix + name, value, i
 
 
-def either_slope(operation: Operation, promises: Collection[str]) -> bool:
+def either_slope(operation: Row, promises: Collection[str]) -> bool:
     """Whether at a kink either slope will do."""
     return operation.kinked and "kinks" not in promises
 
 
-def point(operation: Operation, implementation: Functions, case: Case) -> Point:
+def point(operation: Row, implementation: Functions, case: Case) -> Point:
     """`implementation` of `operation` at `case`, with all of JAX's answers."""
     entries = case.delta.size * max((a.size for a in case.args), default=0)
     said = answers(
         operation, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
     )
     return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
+
+
+def turn_of(p: Point) -> int:
+    """A number that is another for every case: of several things to try, it says which is tried."""
+    return zlib.crc32(p.case.delta.tobytes()) ^ zlib.crc32(p.case.args[-1].tobytes())
+
+
+def of_its_shape(p: Point, name: str, d: Any, i: int) -> Holds:
+    """A cotangent has the shape of the `i`-th argument."""
+    shape = p.args[i].shape
+    return Holds(name, np.shape(d) == shape, f"{name} has shape {np.shape(d)}, expected {shape}")
 
 
 def added_up(

@@ -4,28 +4,33 @@
 right and by the laws that were asked for.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from backprop_oracle.autodiff import evaluated
-from backprop_reference import Operation
+from backprop_oracle.rows import Row
 
 from ..cases.blocks import Block
 from ..cases.case import Case
 from ..cases.domains import Domain
 from ..cases.shrink import SECONDS, smallest
-from .claims import Measure, Violation, judge
-from .failure import BATCH, Failure, failure_at
-from .points import LARGEST_JACOBIAN, NEEDED_BY, Claims, Functions, Point, either_slope
+from .claims import Judged, Violation, judge
+from .ends import END_LAWS
+from .failure import BATCH, Failure, failure_at, function_of
+from .points import NEEDED_BY, Claims, Functions, Point, either_slope
+from .skipped import Skipped
 from .table import LAWS
 from .truth import JUDGE_LAWS, TRUTH_LAWS
 
 
 class At(Protocol):
     """Where laws are tried: a `Point`, or a `Sweep` over many cases."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def case(self) -> Case | Block: ...
@@ -34,25 +39,70 @@ class At(Protocol):
 Place = TypeVar("Place", bound=At)
 Laws = Mapping[str, Callable[[Place], Claims]]
 
-EVERY_LAW: Laws[Point] = {**LAWS, **TRUTH_LAWS, **JUDGE_LAWS}
+AS_LARGE = 16.0  # times smaller, and an error is still of the same size
+LARGEST_ASKED = 2**15  # entries of a Jacobian: a vector of 181
+
+EVERY_LAW: Laws[Point] = {**LAWS, **TRUTH_LAWS, **JUDGE_LAWS, **END_LAWS}
 
 
-def violations(laws: Laws[Place], p: Place) -> Iterator[tuple[str, str, Violation | Measure]]:
+def violations(laws: Laws[Place], p: Place) -> Iterator[tuple[str, str, Judged]]:
     """Every claim of every law at a point: the law, the quantity, and its measure or its violation.
 
-    A law stops at its first violation; whatever the implementation raises is one.
+    A law stops at its first violation; whatever the implementation raises is one. A function that skips the case is
+    told, with no quantity, and the law is asked of the others.
     """
     for name, law in laws.items():
-        what = ""
-        try:
-            with np.errstate(all="ignore"):
-                for claim in law(p):
-                    what = claim.what
-                    yield name, what, judge(claim, p.case.dtype)
-        except Violation as violation:
-            yield name, violation.what, violation
-        except Exception as error:
-            yield name, what, Violation(what, f"{type(error).__name__}: {error}")
+        yield from ((name, what, found) for what, found in _claims(law, p))
+
+
+def _claims(law: Callable[[Place], Claims], p: Place) -> Iterator[tuple[str, Judged]]:
+    what = ""
+    try:
+        with np.errstate(all="ignore"):
+            for claim in law(p):
+                what = claim.what
+                yield what, judge(claim, p.case.dtype)
+    except Violation as violation:
+        yield violation.what, violation
+    except Skipped as skipped:
+        yield "", skipped
+        yield from _claims(law, replace(p, **{skipped.kind: None}))
+    except Exception as error:
+        yield what, Violation(what, f"{type(error).__name__}: {error}")
+
+
+def alike(a: Failure | Violation, b: Violation) -> bool:
+    """Whether it is of one function, kind and size: no number, NaN, an infinity, a lost sign, as many lost digits.
+
+    >>> nan, off, rounded = (Violation("u", "", (), actual, 1.0) for actual in (np.nan, 3.0, 1.000001))
+    >>> alike(nan, off), alike(off, rounded), alike(rounded, off)
+    (False, False, True)
+    """
+    if function_of(a.what, a.message) != function_of(b.what, b.message):
+        return False
+    if a.actual is None or a.expected is None or b.actual is None or b.expected is None:
+        return (a.actual is None) == (b.actual is None) and _raised(a.message) == _raised(b.message)
+    if not np.isfinite(a.actual):
+        return bool(np.isnan(a.actual) == np.isnan(b.actual) and np.isinf(a.actual) == np.isinf(b.actual))
+    if not np.isfinite(a.expected) or not np.isfinite(b.actual):
+        return bool(np.isfinite(a.expected) == np.isfinite(b.expected) and np.isfinite(b.actual))
+    if a.actual * a.expected < 0 <= b.actual * b.expected and a.actual != 0:
+        return False
+    return _relative(b) >= _relative(a) / AS_LARGE
+
+
+def _raised(message: str) -> str:
+    """The exception that a message tells of, if it does."""
+    found = re.search(r"\braised (\w+)", message)
+    return found[1] if found else ""
+
+
+def _relative(v: Failure | Violation) -> float:
+    """An error, as a part of what is right: 1 at most."""
+    assert v.actual is not None
+    assert v.expected is not None
+    error = abs(v.actual - v.expected)
+    return min(error / abs(v.expected), 1.0) if v.expected else 1.0
 
 
 @dataclass(frozen=True)
@@ -60,15 +110,20 @@ class Trial:
     """An implementation, tried within a domain and held to some laws.
 
     `careful` asks for no more digits than a careful framework's formulas have; otherwise the reference's are asked for.
+    `waived` laws are not held against it. `counts` are numbers of calls and of rows that are
+    tried beside the usual ones, `batched` says how many leading axes a function takes.
     """
 
     implementation: Functions
     domain: Domain
     laws: Laws[Point]
     careful: bool = False
+    waived: Collection[str] = ()
+    counts: tuple[int, ...] = ()
+    batched: Mapping[str, int] = field(default_factory=lambda: {"forward": 3, "vjp": 3})
 
     @property
-    def row(self) -> Operation:
+    def row(self) -> Row:
         """The operation that is implemented."""
         return self.domain.operation
 
@@ -77,7 +132,7 @@ class Trial:
 
         NumPy runs JAX's programs, so that no shape costs a compilation.
         """
-        small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_JACOBIAN
+        small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_ASKED
         able = {"grad": True, "jvp": bool(case.tangents), "jacobian": bool(self.implementation.jacobian and small)}
         needed = {NEEDED_BY.get(law) for law in laws}
         said = evaluated(
@@ -91,9 +146,12 @@ class Trial:
             either=either_slope(self.row, self.domain.promises),
         )
         functions = self.implementation.forward, self.implementation.jacobian, self.implementation.vjp
-        return Point(self.row, *functions, case, said, self.careful, self.domain.promises, self.domain.stated)
+        promised = self.domain.promises, self.domain.stated
+        return Point(
+            self.row, *functions, case, said, self.careful, *promised, self.counts, self.domain.moderate, self.batched
+        )
 
-    def violations(self, case: Case, laws: Sequence[str]) -> Iterator[tuple[str, str, Violation | Measure]]:
+    def violations(self, case: Case, laws: Sequence[str]) -> Iterator[tuple[str, str, Judged]]:
         """Every claim of some laws at a case."""
         return violations({name: self.laws[name] for name in laws}, self.point(case, laws)) if laws else iter(())
 
@@ -104,16 +162,19 @@ class Trial:
     def shrunk(self, failure: Failure, seconds: float = SECONDS) -> Failure:
         """The same failure at the smallest case found that breaks the law in the same way.
 
-        Wrong numbers stay wrong numbers, and what has none (a crash, a shape) keeps having none. What only a batch
-        shows, and the cases of the chain rule, are left as they are.
+        What is wrong keeps its kind and its size (`alike`), and a cotangent stays one. What only a batch shows, and the
+        cases of the chain rule, are left as they are.
         """
         if failure.case is None or failure.law == BATCH:
             return failure
+        moved = bool(np.any(failure.case.delta))
 
         def fails(case: Case) -> bool:
+            if moved and not np.any(case.delta):
+                return False
             found = self.first(case, failure.law)
-            return found is not None and (found.actual is None) == (failure.actual is None)
+            return found is not None and alike(failure, found)
 
         case = smallest(self.domain, failure.case, fails, seconds)
         found = self.first(case, failure.law)
-        return failure_at(self.row.name, failure.law, found, case) if found else failure
+        return failure_at(self.row, failure.law, found, case) if found else failure

@@ -1,4 +1,4 @@
-"""Within its bound of the certified truth: the last digit as a law, and the one table of how many digits are asked for.
+"""Within its bound of the certified truth: the last digit as a law.
 
 Errors are in ULP of the true result, or in ULP of the *problem's* condition `Σ|terms|` (`conditions.py`), whichever
 unit is larger; no bound grows with anything but the number of terms of a sum. `TRUTH_LAWS` are laws like those of
@@ -7,8 +7,9 @@ the slide's own formula overflows.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,129 +17,23 @@ from flint import arb
 
 from backprop_oracle import certified
 from backprop_oracle.autodiff import evaluated
-from backprop_oracle.definitions import definition
-from backprop_oracle.enclosures import Enclosures, PrecisionCapReached, round_to
-from backprop_reference import Operation, ScalarFunction
+from backprop_oracle.enclosures import FORMATS, Enclosures, PrecisionCapReached, round_to
+from backprop_oracle.rows import Row, definition
+from backprop_reference import Operation
 
 from ..cases.case import Case
-from .claims import Array, Certified, Holds
+from .bounds import ROUNDING, bound_of, depth, limit_of
+from .claims import Array, Certified, Chosen, Holds
 from .conditions import scale
+from .points import either_slope
 from .table import Point
 
 Claims = Iterator[Certified]
 
-HALF = 0.5 + 1e-6  # a correctly rounded result, and what the measure of its error may round up
 WORK = 21_000  # entries × columns that a law certifies in passing
+CHOSEN = 6  # entries of a case that is larger, where a row promises its definition
+BALLS = 100_000  # that they may cost
 AGREED = 40  # entries of arguments: each costs the second judge a pass
-
-
-@dataclass(frozen=True)
-class Bound:
-    """How far a quantity may be from the truth: `fixed + logs · log₂ n` units per layer, `n` the longest sum."""
-
-    fixed: float
-    logs: float
-    unit: str
-    reason: str
-
-    def limit(self, n: int, layers: int = 1) -> float:
-        return layers * (self.fixed + self.logs * math.log2(max(n, 1)))
-
-    def __str__(self) -> str:
-        text = f"{self.fixed:.3g}" + " + log₂ n" * bool(self.logs)
-        return f"{text} {self.unit}"
-
-
-ULP, CONDITION, ROUNDING = "ULP", "ULP of the condition", "times what rounding may do to the definition"
-
-_ROUNDED = Bound(HALF, 0, ULP, "one operation of IEEE 754, correctly rounded")
-_SUM = Bound(
-    4,
-    1,
-    CONDITION,
-    "added in pairs, or in pairs of short chains: a rounding for each doubling, and a few for each term",
-)
-_LAYERS = Bound(8, 1, CONDITION, "per layer: a sum, the function of its result, and the product with what comes back")
-_KINK = Bound(16, 1, CONDITION, "a kink within reach of the rounding of its argument: either slope may come out")
-
-_DEFINED = Bound(1, 0, ROUNDING, "what a row promises that promises nothing else: the running error analysis")
-
-# A row's promise, the quantity: `u` the value, `J` and `d` with an argument, or without one for all those not named.
-BOUNDS: Mapping[tuple[str, str], Bound] = {
-    ("elementary", "u"): _ROUNDED,
-    ("elementary", "J"): _ROUNDED,
-    ("elementary", "d"): _ROUNDED,
-    ("elementary", "dalpha"): _SUM,
-    ("function", "u"): Bound(4, 0, ULP, "exp, log and expm1 of the platform, and one to three roundings"),
-    ("function", "J"): Bound(4, 0, ULP, "written so that nothing cancels; by its terms next to a zero of h′"),
-    ("function", "d"): Bound(5, 0, ULP, "h′ and one product, whose ULP may be half that of h′"),
-    ("sum", "u"): _SUM,
-    ("sum", "J"): _SUM,
-    ("sum", "d"): _SUM,
-    ("softmax", "u"): Bound(4, 0, ULP, "exp, one sum as good as exact, one division"),
-    ("softmax", "J"): Bound(6, 0, ULP, "s_i (1 − s_i) and s_i s_j, the complement summed and not subtracted"),
-    ("softmax", "d"): Bound(6, 0, CONDITION, "of s_i Σ_j s_j |δ_i − δ_j|: a constant δ gives exact zeros"),
-    ("cross-entropy", "u"): Bound(4, 0, ULP, "log1p of what the other logits add; by its terms where y has both signs"),
-    ("cross-entropy", "Jx"): Bound(6, 0, CONDITION, "of ŷ_i Σ_{j≠i} |y_j| + |y_i| (1 − ŷ_i), for any y"),
-    ("cross-entropy", "Jx one-hot"): Bound(4, 0, ULP, "a probability, or the sum of the others, and no difference"),
-    ("cross-entropy", "Jy"): Bound(4, 0, ULP, "−log ŷ"),
-    ("cross-entropy", "dx"): Bound(6, 0, CONDITION, "as the Jacobian, times δ"),
-    ("cross-entropy", "dx one-hot"): Bound(4, 0, ULP, "as the Jacobian, times δ"),
-    ("cross-entropy", "dy"): Bound(4, 0, ULP, "−δ log ŷ"),
-    ("composition", "u"): _LAYERS,
-    ("composition", "J"): _LAYERS,
-    ("composition", "d"): _LAYERS,
-    ("kinked", "u"): _LAYERS,
-    ("kinked", "J"): _KINK,
-    ("kinked", "d"): _KINK,
-    ("definition", "u"): _DEFINED,
-    ("definition", "J"): _DEFINED,
-    ("definition", "d"): _DEFINED,
-}
-
-
-def bounds_markdown() -> str:
-    """The table of bounds, for the README.
-
-    >>> print(bounds_markdown().splitlines()[2])
-    | elementary | u | 0.5 ULP | one operation of IEEE 754, correctly rounded |
-    """
-    rows = [f"| {kind} | {quantity} | {bound} | {bound.reason} |" for (kind, quantity), bound in BOUNDS.items()]
-    return "\n".join(["| promise | quantity | at most | why |", "|---|---|---|---|", *rows])
-
-
-def bound_of(row: Operation, quantity: str, args: Sequence[Array]) -> Bound:
-    """What a row promises of a quantity such as `u`, `Jx` or `dalpha`.
-
-    >>> from backprop_reference import OPERATIONS
-    >>> str(bound_of(OPERATIONS["scale"], "dalpha", ())), str(bound_of(OPERATIONS["tanh"], "Jx", ()))
-    ('4 + log₂ n ULP of the condition', '4 ULP')
-    """
-    promise = "kinked" if len(row.layers) == 1 and _jumps(row.layers[0].h) else row.promise
-    if promise == "cross-entropy" and quantity in ("Jx", "dx") and _one_hot(args[1]):
-        return BOUNDS[promise, f"{quantity} one-hot"]
-    return BOUNDS.get((promise, quantity)) or BOUNDS[promise, quantity[0]]
-
-
-def _jumps(h: ScalarFunction) -> bool:
-    """Whether the slopes of its two pieces differ where they meet, at 0."""
-    return h.kinked and bool(h.derivative(-1e-30) != h.derivative(1e-30))
-
-
-def limit_of(row: Operation, quantity: str, args: Sequence[Array]) -> float:
-    """That bound's limit for arguments of these shapes."""
-    longest = max((size for a in args for size in a.shape), default=1)
-    return bound_of(row, quantity, args).limit(longest, depth(row))
-
-
-def depth(row: Operation) -> int:
-    """How many layers an operation has; what is no chain of layers is one.
-
-    >>> from backprop_reference import OPERATIONS
-    >>> depth(OPERATIONS["two_layer_network[tanh]"]), depth(OPERATIONS["dot"])
-    (2, 1)
-    """
-    return max(len(row.layers), 1)
 
 
 # ── What is asked ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,23 +48,32 @@ class Question:
     scale: Array
     limit: float
     unit: str
+    chosen: Chosen | None = None
 
     def claim(self, actual: Any) -> Certified:
         scale = np.nextafter(self.scale, np.inf)  # it was rounded to nearest, and at a jump the limit is just reached
-        return Certified(self.what, actual, self.truth, scale, self.limit, self.unit)
+        return Certified(self.what, actual, self.truth, scale, self.limit, self.unit, self.chosen)
 
 
-def questions(operation: Operation, case: Case, kind: str, *, work: int = WORK) -> tuple[Question, ...]:
+def questions(
+    operation: Row, case: Case, kind: str, *, work: int = WORK, careful: bool = False, either: bool = False
+) -> tuple[Any, ...]:
     """What is asked of the "value" (one question), the "jacobian" or the "vjp" (one for each argument) at a case.
 
-    None at all of a case that is more `work` to certify, or whose intermediate results overflow.
+    Nothing at all of a case that is more `work` to certify, or whose intermediate results overflow; but of a row that
+    promises its definition, the value and the vjp are asked for at a few entries then. None of an argument of integers,
+    or whose few entries need too much. `careful` and `either` ask a row that promises its definition's digits, and no
+    more, for what `autodiff.evaluated` asks for.
     """
     args = case.args
     columns = 1 if kind == "value" else sum(a.size for a in args)
-    if not may_be_asked(operation, case, columns, work):
-        return ()
+    if not may_be_asked(operation, case, columns, work) or case.dtype not in FORMATS:
+        return _of_a_few(operation, case, kind, careful, either) if _is_only_large(operation, case, kind) else ()
     point = (case.delta, *args) if kind == "vjp" else args
-    sizes = _rounding(operation, case, kind) if operation.promise == "definition" else scale(operation, kind, *point)
+    if operation.promise == "definition":
+        sizes = _rounding(operation, case, kind, careful, either)
+    else:
+        sizes = scale(operation.name, kind, *point)
     try:
         truths = _TRUTHS[kind](operation, *point)
     except PrecisionCapReached:  # a kink that no digit decides: refused, and nothing is asked
@@ -178,7 +82,55 @@ def questions(operation: Operation, case: Case, kind: str, *, work: int = WORK) 
         return (_question(operation, case, "u", "u", truths, sizes),)
     letter, shown = ("J", "J_") if kind == "jacobian" else ("d", "d")
     triples = zip(operation.arguments, truths, sizes, strict=True)
-    return tuple(_question(operation, case, shown + a, letter + a, truth, size) for a, truth, size in triples)
+    return tuple(
+        None if truth is None else _question(operation, case, shown + a, letter + a, truth, size)
+        for a, truth, size in triples
+    )
+
+
+def _is_only_large(operation: Row, case: Case, kind: str) -> bool:
+    large = operation.promise == "definition" and kind != "jacobian" and case.dtype in FORMATS
+    return large and may_be_asked(operation, case, 0)
+
+
+def _of_a_few(operation: Row, case: Case, kind: str, careful: bool, either: bool) -> tuple[Any, ...]:
+    """What is asked at a few entries: the first, the last, and some between; None where they need too much."""
+    arrays = [case.delta] if kind == "value" else list(case.args)
+    at = {i: _entries(a.size) for i, a in enumerate(arrays) if a.size and _has_slope(operation, i, kind)}
+    each = certified.costs(operation, kind, case.delta, *case.args, at=at)
+    cheap = sorted(at, key=each.__getitem__)
+    at = {i: at[i] for i, total in zip(cheap, accumulate(map(each.__getitem__, cheap)), strict=True) if total <= BALLS}
+    if not at:
+        return ()
+    try:
+        point, some = (case.args, at[0]) if kind == "value" else ((case.delta, *case.args), at)
+        truths = _TRUTHS[kind](operation, *point, at=some)
+    except PrecisionCapReached:
+        return ()
+    names = ["u"] if kind == "value" else [f"d{name}" for name in operation.arguments]
+    found, sizes = [truths] if kind == "value" else truths, _rounding(operation, case, kind, careful, either)
+    sizes = [sizes] if kind == "value" else sizes
+
+    def question(i: int) -> Question:
+        some = np.broadcast_to(sizes[i], arrays[i].shape).ravel()[at[i]]
+        asked = _question(operation, case, names[i], names[i], found[i], some)
+        return replace(asked, chosen=Chosen(arrays[i].shape, tuple(at[i])))
+
+    return tuple(question(i) if i in at else None for i in range(len(arrays)))
+
+
+def _has_slope(operation: Row, i: int, kind: str) -> bool:
+    return kind == "value" or operation.arguments[i] not in operation.integers
+
+
+def _entries(size: int) -> list[int]:
+    """The first, the last, and others that are always the same.
+
+    >>> _entries(2), len(_entries(10**6))
+    ([0, 1], 6)
+    """
+    drawn = np.random.default_rng(size).choice(size, min(size, CHOSEN - 2), replace=False)
+    return sorted({0, size - 1, *drawn.tolist()})
 
 
 _TRUTHS: Mapping[str, Callable[..., Any]] = {
@@ -188,16 +140,17 @@ _TRUTHS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def _rounding(operation: Operation, case: Case, kind: str) -> Any:
+def _rounding(operation: Row, case: Case, kind: str, careful: bool, either: bool) -> Any:
     """What rounding may do to the definition, in `eps`: the scale of a row that promises nothing else."""
     kinds = ("jacobian",) if kind == "jacobian" else ("vjp",)
-    said = evaluated(operation, case.delta, case.args, kinds=kinds, dtype=case.dtype)
+    said = evaluated(operation, case.delta, case.args, kinds=kinds, dtype=case.dtype, careful=careful, either=either)
     eps = float(np.finfo(case.dtype).eps)
-    bounds = {"value": said.forward.bound / eps, "vjp": [d.bound / eps for d in said.vjp]}
-    return bounds.get(kind, [J.bound / eps for J in said.jacobian])
+    if kind == "value":
+        return said.forward.bound / eps
+    return [None if d is None else d.bound / eps for d in (said.vjp if kind == "vjp" else said.jacobian)]
 
 
-def _question(operation: Operation, case: Case, what: str, quantity: str, truth: Enclosures, size: Array) -> Question:
+def _question(operation: Row, case: Case, what: str, quantity: str, truth: Enclosures, size: Array) -> Question:
     largest = float(np.finfo(case.dtype).max)
     if (operation.promise, quantity) == ("cross-entropy", "u") and (case.args[1] >= 0).all():
         size = np.zeros(())  # nothing cancels
@@ -208,7 +161,7 @@ def _question(operation: Operation, case: Case, what: str, quantity: str, truth:
     return Question(what, truth, size, limit_of(operation, quantity, case.args), bound.unit)
 
 
-def _underflow(operation: Operation, case: Case, quantity: str, largest: float) -> Any:
+def _underflow(operation: Row, case: Case, quantity: str, largest: float) -> Any:
     """What multiplies a number that may be subnormal, times the smallest normal one: to its spacing it is known.
 
     It changes the unit only where `h′`, a probability or its complement is below the smallest normal number. Infinite
@@ -234,7 +187,7 @@ def _underflow(operation: Operation, case: Case, quantity: str, largest: float) 
     return 0.0
 
 
-def may_be_asked(operation: Operation, case: Case, columns: int, work: int = WORK) -> bool:
+def may_be_asked(operation: Row, case: Case, columns: int, work: int = WORK) -> bool:
     """Whether a case is small enough to certify, finite, and free of overflow in the slide's own intermediate results.
 
     For sums and compositions that is: no product of the numbers of a few layers can overflow.
@@ -251,27 +204,27 @@ def may_be_asked(operation: Operation, case: Case, columns: int, work: int = WOR
     return True
 
 
-def _one_hot(y: Array) -> bool:
-    return bool(np.count_nonzero(y) == 1 and y.max() == 1)
-
-
 # ── The laws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _asked(p: Point, kind: str) -> tuple[Any, ...]:
+    return questions(p.operation, p.case, kind, careful=p.careful, either=either_slope(p.operation, p.promises))
 
 
 def value_within_bound_of_truth(p: Point) -> Claims:
     """The forward is within its bound of the certified value."""
     if p.forward:
-        for question in questions(p.operation, p.case, "value"):
+        for question in _asked(p, "value"):
             yield question.claim(p.forward(*p.args))
 
 
 def jacobian_within_bound_of_truth(p: Point) -> Claims:
     """Every entry of each dense Jacobian is within its bound of the certified one, and `delta @ J` of the vjp."""
-    asked = questions(p.operation, p.case, "jacobian") if p.jacobian else ()
+    asked = _asked(p, "jacobian") if p.jacobian else ()
     if p.jacobian and asked:
         jacobians = p.jacobian(*p.args)
         structured = any(hasattr(J, "todense") for J in jacobians)
-        pulled = questions(p.operation, p.case, "vjp") if structured else ()
+        pulled = _asked(p, "vjp") if structured else ()
         for _, J, i in p.named("", jacobians):
             dense = J.todense() if hasattr(J, "todense") else J
             yield asked[i].claim(dense)
@@ -294,10 +247,11 @@ def _through_jacobian(question: Question, entries: Question, case: Case, dense: 
 
 def vjp_within_bound_of_truth(p: Point) -> Claims:
     """Each cotangent is within its bound of the certified one."""
-    asked = questions(p.operation, p.case, "vjp") if p.vjp else ()
+    asked = _asked(p, "vjp") if p.vjp else ()
     if p.vjp and asked:
         for _, d, i in p.named("", p.vjp(p.delta, *p.args)):
-            yield asked[i].claim(d)
+            if asked[i] is not None:
+                yield asked[i].claim(d)
 
 
 def rules_of_derivatives_agree_with_power_series(p: Point) -> Iterator[Holds]:
@@ -332,7 +286,7 @@ JUDGE_LAWS: Mapping[str, Callable[[Point], Any]] = {  # of what is true, whateve
 }
 
 
-def truth_point(operation: Operation, case: Case, implementation: Operation | None = None) -> Point:
+def truth_point(operation: Row, case: Case, implementation: Operation | None = None) -> Point:
     """A point for these laws alone: JAX is not asked.
 
     >>> from backprop_reference import OPERATIONS

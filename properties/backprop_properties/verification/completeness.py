@@ -3,11 +3,11 @@
 from functools import partial
 
 import backprop_reference
-from backprop_oracle.definitions import definition
+from backprop_oracle.rows import definition
 from backprop_reference import Operation
 
 from ..cases.regimes import regimes_of
-from ..laws.truth import BOUNDS
+from ..laws.bounds import BOUNDS
 
 
 def check_complete(row: Operation) -> None:
@@ -21,7 +21,7 @@ def check_complete(row: Operation) -> None:
     definition(row)
     regimes_of(row)
     if (row.promise, "u") not in BOUNDS:
-        raise LookupError(f"{row.name}: no bounds for the promise {row.promise!r} in BOUNDS of laws/truth.py")
+        raise LookupError(f"{row.name}: no bounds for the promise {row.promise!r} in BOUNDS of laws/bounds.py")
     plain = row.forward.func if isinstance(row.forward, partial) else row.forward
     name = getattr(plain, "__name__", "")
     public = set(backprop_reference.__all__) & set(vars(backprop_reference))

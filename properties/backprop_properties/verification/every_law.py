@@ -14,8 +14,8 @@ from ..cases.domains import PROMISES, Domain, domain_of, into_the_domain
 from ..cases.regimes import free_case, regime_case, regimes_of
 from ..cases.shapes import shape_pool
 from ..laws.chain_rule import CHAIN_LAWS
-from ..laws.claims import Violation, judge
-from ..laws.failure import Failure, failure_at
+from ..laws.claims import Measure, Violation, judge
+from ..laws.failure import Failure, failure_at, numbers_of
 from ..laws.points import Functions
 from ..laws.table import Claims, Point, point
 from ..laws.trial import EVERY_LAW, Laws, Trial, violations
@@ -50,10 +50,10 @@ def try_operation(
     for case in _drawn(trial.domain, pool or shape_pool(operation, seed), dtypes, examples, seed):
         for law, what, found in violations(laws, point(operation, trial.implementation, case)):
             if isinstance(found, Violation):
-                failed.setdefault(law, failure_at(operation.name, law, found, case))
-                continue
-            tally = tallies.setdefault((law, what), Tally())
-            tally.add(found, sizes_of(operation, case), case.dtype.name)
+                failed.setdefault(law, failure_at(operation, law, found, case))
+            elif isinstance(found, Measure):
+                tally = tallies.setdefault((law, what), Tally())
+                tally.add(found, sizes_of(operation, case), case.dtype.name)
     failures = [trial.shrunk(failure, SECONDS) if shrink else failure for failure in failed.values()]
     return Outcome(operation.name, examples, tallies, failures, time.perf_counter() - started)
 
@@ -98,7 +98,7 @@ def try_chain_law(name: str, law: Callable[[int], Claims], *, examples: int, see
                 for claim in law(k):
                     tallies.setdefault((name, claim.what), Tally()).add(judge(claim, np.float64), {}, "float64")
         except Violation as v:
-            failed.setdefault(name, failure_at(name, name, v, None, seed=k))
+            failed.setdefault(name, Failure(name, name, v.what, v.message, *numbers_of(v), seed=k))
     return Outcome(name, examples, tallies, list(failed.values()), time.perf_counter() - started)
 
 

@@ -75,5 +75,5 @@ def _place(law: str) -> int:
     return [*EVERY_LAW, law].index(law)
 
 
-def _simplest_first(failure: Failure) -> tuple[tuple[int, int], str]:
+def _simplest_first(failure: Failure) -> tuple[tuple[int, ...], str]:
     return complexity(failure.case) if failure.case else (failure.seed, 0), failure.reproduction

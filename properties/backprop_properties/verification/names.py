@@ -27,6 +27,23 @@ def unknown(name: str, known: Iterable[str]) -> str:
     >>> unknown("sofmax", ["softmax", "scale"])
     "unknown operation 'sofmax'; did you mean 'softmax'? (`backprop list` shows all)"
     """
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(str(name), list(known), n=1)
     hint = f"did you mean {near[0]!r}? (`backprop list` shows all)" if near else "`backprop list` shows all"
     return f"unknown operation {name!r}; {hint}"
+
+
+def completed(incomplete: str) -> list[str]:
+    """What a shell may make of names that are half typed; the catalogue's, which take longer, if no other fits.
+
+    >>> completed("add,sof")
+    ['add,softplus', 'add,softmax', 'add,softmax_cross_entropy']
+    """
+    from backprop_reference import OPERATIONS
+
+    *before, begun = split_names(incomplete)
+    names = [name for name in OPERATIONS if name.startswith(begun)]
+    if not names:
+        from backprop_oracle.catalogue import CATALOGUE
+
+        names = [name for name in CATALOGUE if name.startswith(begun)]
+    return [",".join([*before, name]) for name in names]

@@ -7,10 +7,11 @@ cases and finds the same worst errors, whoever does the work and in whatever ord
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from backprop_reference import OPERATIONS
@@ -22,13 +23,14 @@ from .every_law import shrunk, try_chain_law, try_operation
 from .findings import Outcome
 from .names import unknown
 from .sweep import try_sweep
-from .workers import done
+from .workers import PATIENCE, done
 
 EVERY_LAW_ON = 100  # cases of an operation go through all laws; those above it are swept
 FIELDS = (  # of a failure, as a machine reads them: numbers in decimal, and in hex where they are to be exact
     *("operation", "law", "what", "message", "index", "actual", "expected", "ulp", "bound"),
     *("actual_hex", "expected_hex", "reproduction"),
 )
+Workers = tuple[int, Executor | None, list[str]]  # how many, or whose, and the notes about them
 PART, PARTS = 2**15, 1024  # cases of a task of a sweep at least, such tasks of an operation at most
 
 
@@ -109,6 +111,8 @@ def tasks(operations: Sequence[str] | None = None) -> list[str]:
     ['softmax', 'two_layer_network[tanh]']
     """
     everything = [*OPERATIONS, *CHAIN_LAWS]
+    if isinstance(operations, str) or not isinstance(operations, Iterable | None):
+        raise TypeError(f"operations: expected a list of names, as ['softmax'], got {operations!r}")
     called = {task: {task, OPERATIONS[task].base if task in OPERATIONS else task} for task in everything}
     for name in operations or ():
         if not any(name in names for names in called.values()):
@@ -136,6 +140,9 @@ class Task(NamedTuple):
     part: int
     examples: int
     seed: int
+
+    def __str__(self) -> str:
+        return f"{self.name} (sweep {self.part})" if self.part else self.name
 
 
 def cut(names: Sequence[str], examples: int, seed: int) -> list[Task]:
@@ -180,17 +187,26 @@ def verify(
     seed: int = 0,
     jobs: int | None = None,
     executor: Executor | None = None,
+    patience: float = PATIENCE,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Run:
     """Every law on every operation (or on those named), `examples` cases each: by all laws up to 100, then by sweeps.
 
     The work goes to `jobs` processes (one per core, if not given), or to any `concurrent.futures.Executor`. The same
-    seed gives the same cases, whatever runs them. Ctrl-C ends the run with what was found so far.
+    seed gives the same cases, whatever runs them. Ctrl-C ends the run with what was found so far, and so does an
+    executor that closes, or returns nothing for `patience` seconds; what is not done is in `unfinished`.
 
     >>> report = verify(["add"], examples=2000, jobs=1)
     >>> report.passed, report.cases, report.swept
     (True, 2000, 1900)
     """
+    for what, number in {"examples": examples, "seed": seed, "jobs": jobs or 1}.items():
+        if not isinstance(number, Integral) or number < 0:
+            raise ValueError(f"{what}: expected a whole number, from 0, got {number!r}")
+    if not hasattr(executor, "submit") and executor is not None:
+        raise TypeError(
+            f"executor: expected an Executor of concurrent.futures, or what has its submit, got {executor!r}"
+        )
     if examples < 1:
         raise ValueError(f"examples must be at least 1, got {examples}: a run that checks nothing shows nothing")
     names, started = tasks(operations), time.perf_counter()
@@ -198,15 +214,15 @@ def verify(
     left = Counter(task.name for task in work)
     by_laws: dict[str, Outcome] = {}
     by_sweeps: dict[str, Outcome] = {}
-    workers = (jobs or os.cpu_count() or 1, executor, report.notes)
+    workers: Workers = (jobs or os.cpu_count() or 1, executor, report.notes)
     try:
-        with closing(done(try_task, work, *workers)) as results:
+        with closing(done(try_task, work, *workers, patience=patience)) as results:
             for task, outcome in results:
                 found = by_sweeps if task.part else by_laws
                 found[task.name] = found[task.name].merged(outcome) if task.name in found else outcome
                 left[task.name] -= 1
                 on_outcome(outcome)
-        _shrink(by_laws, by_sweeps, workers)
+        _shrink(by_laws, by_sweeps, workers, patience)
     except KeyboardInterrupt:
         report.notes.append("interrupted")
     for name in names:
@@ -218,14 +234,18 @@ def verify(
     return report
 
 
-def _shrink(by_laws: dict[str, Outcome], by_sweeps: dict[str, Outcome], workers: Any) -> None:
+def _shrink(by_laws: dict[str, Outcome], by_sweeps: dict[str, Outcome], workers: Workers, patience: float) -> None:
     """Shrinks what sweeps have found, where the laws have not found it themselves."""
     for name, outcome in by_sweeps.items():
         known = {failure.law for failure in by_laws[name].failures} if name in by_laws else set()
         by_sweeps[name] = replace(outcome, failures=[f for f in outcome.failures if f.law not in known])
     found = [failure for outcome in by_sweeps.values() for failure in outcome.failures]
-    with closing(done(shrunk, found, *workers)) as results:
+    with closing(done(shrunk, found, *workers, _made_smaller, patience)) as results:
         for failure, smaller in results:
             outcome = by_sweeps[failure.operation]
             failures = [smaller if f is failure else f for f in outcome.failures]
             by_sweeps[failure.operation] = replace(outcome, failures=failures)
+
+
+def _made_smaller(failure: Failure) -> str:
+    return f"{failure.operation} (a failure made smaller)"

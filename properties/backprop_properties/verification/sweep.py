@@ -21,7 +21,7 @@ from backprop_reference import OPERATIONS, Operation
 from ..cases.blocks import BLOCKS, Block, draw_block, rows_of
 from ..cases.case import Case
 from ..cases.shapes import draw_sizes
-from ..laws.claims import Close, Violation
+from ..laws.claims import Close, Measure, Violation
 from ..laws.failure import BATCH, Failure, failure_at
 from ..laws.points import LARGEST_JACOBIAN, Claims, Functions, added_up
 from ..laws.table import LAWS, point
@@ -133,10 +133,10 @@ def try_sweep(
                 few = min(JACOBIANS, rows) if k < len(dtypes) and block.jacobian_entries <= LARGEST_JACOBIAN else 0
                 p = sweep(implementation or operation, block, few)
                 for law, what, found in violations(SWEPT, p):
-                    if not isinstance(found, Violation):
+                    if isinstance(found, Measure):
                         tally = tallies.setdefault((law, what), Tally())
                         tally.add(found, sizes, block.dtype.name, p.measured(what))
-                    elif law not in failed:
+                    elif isinstance(found, Violation) and law not in failed:
                         failed[law] = _taken_out(p, law, found)
                 done += rows
     return Outcome(operation.name, done, tallies, list(failed.values()), time.perf_counter() - started, swept=done)
@@ -160,11 +160,11 @@ def _taken_out(p: Sweep, law: str, violation: Violation) -> Failure:
         laws = {name: LAWS[name] for name in (law, "batch_equals_the_loop")}
         for name, _, found in violations(laws, point(operation, p.implementation, case)):
             if isinstance(found, Violation):
-                return failure_at(operation.name, name, found, case)
+                return failure_at(operation, name, found, case)
     batch = _narrowed(p, law, block.part(np.flatnonzero(block.run == block.run[suspects[0]])))
     args = tuple(a if data else a[0] for a, data in zip(batch.args, batch.is_data, strict=True))
     found = _violation(p.implementation, law, batch) or violation
-    return failure_at(operation.name, BATCH, found, Case(args, batch.delta, ()))
+    return failure_at(operation, BATCH, found, Case(args, batch.delta, ()))
 
 
 def _narrowed(p: Sweep, law: str, block: Block) -> Block:

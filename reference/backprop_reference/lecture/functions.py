@@ -209,7 +209,7 @@ def _gelu_derivative(x: Array) -> Any:
 
 
 def _gelu_tanh(x: Array) -> Any:
-    """½x (1 + tanh(√(2/π) (x + 0.044715x³))) = x s(v), v = 2√(2/π) (x + 0.044715x³)."""
+    """½x (1 + tanh(√(2/π) (x + 0.044715x³))) = x s(v), v = 2√(2/π) (x + 0.044715x³); 0.044715 is the double."""
     x = np.maximum(double(x), -22)
     v, rest = gelu_cubic(np.minimum(x, 22))
     w, f = split_exponent(v)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..jacobians import DiagonalMinusOuter, Row
 from ..numerics.products import preactivation, product, sum_of_outer_products, sum_of_rows
+from ..numerics.range import finite, made_again, quiet, sum_of
 from ..numerics.softmax import cross_entropy, cross_entropy_vjp, parts, softmax_of, softmax_pulled_back
 from ..operation import Operation
 from ..signature import Array, Signature
@@ -21,6 +22,7 @@ from ..signature import Array, Signature
 SQUARED_ERROR = Signature("squared_error", "x y", "(d),(d)->()")
 
 
+@quiet
 def squared_error(x: ArrayLike, y: ArrayLike) -> Array:
     """The squared error, `u = Σ_i (x_i − y_i)²`.
 
@@ -30,9 +32,10 @@ def squared_error(x: ArrayLike, y: ArrayLike) -> Array:
     13.0
     """
     x, y = SQUARED_ERROR.batched(x, y)
-    return np.square(x - y).sum(-1)
+    return sum_of(np.square(x - y))
 
 
+@quiet
 def squared_error_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
     """`∂u/∂x = 2(x − y)ᵀ` and `∂u/∂y = −2(x − y)ᵀ`, both `1×d`.
 
@@ -44,6 +47,7 @@ def squared_error_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
     return Row(2 * (x - y)), Row(-2 * (x - y))
 
 
+@quiet
 def squared_error_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """`dx = 2δ(x − y)ᵀ` and `dy = −dx`; shapes `delta ()`, `dx (d)`, `dy (d)`.
 
@@ -54,6 +58,8 @@ def squared_error_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Arr
     dx = x - y
     dx *= delta[..., None]
     dx *= 2
+    if not finite(dx):  # the difference of the halves is
+        np.copyto(dx, (x / 2 - y / 2) * delta[..., None] * 4, where=~np.isfinite(dx))
     return dx, -dx
 
 
@@ -62,8 +68,9 @@ def squared_error_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Arr
 LINEAR_REGRESSION = Signature("linear_regression", "w x y", "(n),(n),()->()", parameters="w")
 
 
+@quiet
 def linear_regression(w: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
-    """The squared error of a linear prediction, `L = (ŷ − y)²` with `ŷ = wᵀx`.
+    """The squared error of a linear prediction, `L = (ŷ − y)²` with `ŷ = wᵀx`; `ŷ − y` is one sum, with its range.
 
     Shapes: `w (n)`, `x (n)`, `y ()`, `L ()`. Slide: example 1, linear regression.
 
@@ -71,9 +78,18 @@ def linear_regression(w: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
     1.0
     """
     w, x, y = LINEAR_REGRESSION.batched(w, x, y)
-    return np.square((w * x).sum(-1) - y)
+    return np.square(_residual(w, x, y))
 
 
+def _residual(w: Array, x: Array, y: Array) -> Array:
+    """`ŷ − y = wᵀx − y`, one sum."""
+    u: Array = np.add.reduce(w * x, -1) - y
+    if finite(u):
+        return u
+    return made_again(u, lambda rows, c: np.add.reduce(w * c * (x[rows] * c), -1) - y[rows] * c * c)
+
+
+@quiet
 def linear_regression_jacobian(w: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Row, Row, Row]:
     """`∂L/∂w = 2(ŷ − y) xᵀ`, `∂L/∂x = 2(ŷ − y) wᵀ`, both `1×n`, and `∂L/∂y = −2(ŷ − y)`, `1×1`.
 
@@ -82,10 +98,11 @@ def linear_regression_jacobian(w: ArrayLike, x: ArrayLike, y: ArrayLike) -> tupl
     (array([6., 8.]), -2.0)
     """
     w, x, y = LINEAR_REGRESSION.single(w, x, y)
-    slope = 2 * ((w * x).sum() - y)
+    slope = 2 * _residual(w, x, y)
     return Row(slope * x), Row(slope * w), Row(-slope)
 
 
+@quiet
 def linear_regression_vjp(delta: ArrayLike, w: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array, Array]:
     """With `δ ← 2δ(ŷ − y)`: `dw = δ xᵀ`, `dx = δ wᵀ`, `dy = −δ`; shapes `delta ()`, `dw (n)`, `dx (n)`, `dy ()`.
 
@@ -94,7 +111,7 @@ def linear_regression_vjp(delta: ArrayLike, w: ArrayLike, x: ArrayLike, y: Array
     (array([6., 8.]), array([2., 4.]), -2.0)
     """
     delta, w, x, y = LINEAR_REGRESSION.pulled_back(delta, w, x, y)
-    slope = delta * (2 * ((w * x).sum(-1) - y))
+    slope = delta * (2 * _residual(w, x, y))
     return sum_of_rows(slope[..., None] * x), slope[..., None] * w, -slope
 
 
@@ -207,6 +224,7 @@ LOGISTIC_REGRESSION = Signature(
 )
 
 
+@quiet
 def logistic_regression(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) -> Array:
     """Softmax regression, `L = L_SCE(W x + b, y)`.
 
@@ -219,6 +237,7 @@ def logistic_regression(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) 
     return cross_entropy(preactivation(W, x, b), y)
 
 
+@quiet
 def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike) -> tuple[Row, Row, Row, Row]:
     """With `δ = ∂L_SCE/∂u` (`(ŷ − y)ᵀ` if `sum(y) = 1`): `∂L/∂W`, `1×d×n` with entry `δ_i x_k`; `∂L/∂x = δ W`, `1×n`;
     `∂L/∂b = δ`, `1×d`; `∂L/∂y = −log ŷ`, `1×d`.
@@ -233,6 +252,7 @@ def logistic_regression_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike, y: Ar
     return Row(np.outer(delta, x)), Row(product(delta, W)), J_u, J_y
 
 
+@quiet
 def logistic_regression_vjp(
     delta: ArrayLike, W: ArrayLike, x: ArrayLike, b: ArrayLike, y: ArrayLike
 ) -> tuple[Array, Array, Array, Array]:

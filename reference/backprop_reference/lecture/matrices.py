@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 
 from ..jacobians import BlockRow, Dense, Diagonal, ScaledIdentity
 from ..numerics.products import preactivation, product, sum_of_outer_products, sum_of_rows
-from ..scalar_function import ScalarFunction, pull_back, scalar_function
+from ..numerics.range import quiet
+from ..scalar_function import ScalarFunction, pull_back, scalar_function, slope, value
 from ..signature import Array, Signature
 
 # ── Matrix–vector product: u = W x ──────────────────────────────────────────────────────────────────────────────────
@@ -15,8 +16,9 @@ from ..signature import Array, Signature
 MATVEC = Signature("matvec", "W x", "(d,n),(n)->(d)", parameters="W")
 
 
+@quiet
 def matvec(W: ArrayLike, x: ArrayLike) -> Array:
-    """The matrix–vector product, `u = W x`.
+    """The matrix–vector product, `u = W x`. An entry is infinite only if it is out of range.
 
     Shapes: `W (d,n)`, `x (n)`, `u (d)`. Slide: basic operations, matrix–vector product.
 
@@ -38,6 +40,7 @@ def matvec_jacobian(W: ArrayLike, x: ArrayLike) -> tuple[BlockRow, Dense]:
     return BlockRow(np.ones_like(W, shape=len(W)), x), Dense(W)
 
 
+@quiet
 def matvec_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
     """`dW = δᵀ xᵀ` (the outer product) and `dx = δ W`; shapes `delta (d)`, `dW (d,n)`, `dx (n)`.
 
@@ -57,6 +60,7 @@ def matvec_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike) -> tuple[Array, Arr
 AFFINE = Signature("affine", "W x b", "(d,n),(n),(d)->(d)", parameters="W b")
 
 
+@quiet
 def affine(W: ArrayLike, x: ArrayLike, b: ArrayLike) -> Array:
     """The affine map, `u = W x + b`.
 
@@ -81,6 +85,7 @@ def affine_jacobian(W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tuple[BlockRow,
     return BlockRow(np.ones_like(b), x), Dense(W), ScaledIdentity(one, len(b))
 
 
+@quiet
 def affine_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tuple[Array, Array, Array]:
     """`dW = δᵀ xᵀ`, `dx = δ W` and `db = δ`; shapes `delta (d)`, `dW (d,n)`, `dx (n)`, `db (d)`.
 
@@ -97,6 +102,7 @@ def affine_vjp(delta: ArrayLike, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> tu
 ACTIVATION = Signature("activation", "W x b", "(d,n),(n),(d)->(d)", parameters="W b")
 
 
+@quiet
 def activation(h: ScalarFunction, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> Array:
     """A layer, `u = h(W x + b)`, with `h` entrywise.
 
@@ -107,9 +113,10 @@ def activation(h: ScalarFunction, W: ArrayLike, x: ArrayLike, b: ArrayLike) -> A
     array([21.5,  0. ])
     """
     W, x, b = ACTIVATION.batched(W, x, b)
-    return scalar_function(h, "activation").h(preactivation(W, x, b))
+    return value(scalar_function(h, "activation"), preactivation(W, x, b))
 
 
+@quiet
 def activation_jacobian(
     h: ScalarFunction, W: ArrayLike, x: ArrayLike, b: ArrayLike
 ) -> tuple[BlockRow, Dense, Diagonal]:
@@ -122,10 +129,11 @@ def activation_jacobian(
     (array([[43., 86.]]), array([[43.]]))
     """
     W, x, b = ACTIVATION.single(W, x, b)
-    slope = scalar_function(h, "activation").dh(preactivation(W, x, b))
-    return BlockRow(slope, x), Dense(slope[:, None] * W), Diagonal(slope)
+    slopes = slope(scalar_function(h, "activation"), preactivation(W, x, b))
+    return BlockRow(slopes, x), Dense(slopes[:, None] * W), Diagonal(slopes)
 
 
+@quiet
 def activation_vjp(
     delta: ArrayLike, h: ScalarFunction, W: ArrayLike, x: ArrayLike, b: ArrayLike
 ) -> tuple[Array, Array, Array]:
@@ -136,6 +144,5 @@ def activation_vjp(
     (array([[ 43., 430.]]), array([43., 86.]), array([43.]))
     """
     delta, W, x, b = ACTIVATION.pulled_back(delta, W, x, b)
-    with np.errstate(under="ignore"):
-        delta = pull_back(delta, scalar_function(h, "activation"), preactivation(W, x, b))
+    delta = pull_back(delta, scalar_function(h, "activation"), preactivation(W, x, b))
     return sum_of_outer_products(delta, x), product(delta, W), sum_of_rows(delta)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from ..jacobians import Row
 from ..numerics.parallel import BLOCK
 from ..numerics.products import preactivation, product, sum_of_outer_products, sum_of_rows
+from ..numerics.range import quiet
 from ..numerics.softmax import cross_entropy, cross_entropy_and_slope, cross_entropy_vjp
 from ..operation import Operation
 from ..scalar_function import ScalarFunction, pull_back, scalar_function, slope, value
@@ -28,6 +29,7 @@ TWO_LAYER_NETWORK = Signature(
 )
 
 
+@quiet
 def two_layer_network(
     g: ScalarFunction, W1: ArrayLike, b1: ArrayLike, W2: ArrayLike, b2: ArrayLike, x: ArrayLike, y: ArrayLike
 ) -> Array:
@@ -41,7 +43,7 @@ def two_layer_network(
     0.6931471805599453
     """
     W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.batched(W1, b1, W2, b2, x, y)
-    h1 = scalar_function(g, "two_layer_network").h(preactivation(W1, x, b1))
+    h1 = value(scalar_function(g, "two_layer_network"), preactivation(W1, x, b1))
     return cross_entropy(preactivation(W2, h1, b2), y)
 
 
@@ -59,6 +61,7 @@ def two_layer_network_jacobian(
     return tuple(Row(gradient) for gradient in two_layer_network_vjp(arrays[0].dtype.type(1), g, *arrays))
 
 
+@quiet
 def two_layer_network_vjp(
     delta: ArrayLike,
     g: ScalarFunction,
@@ -80,11 +83,10 @@ def two_layer_network_vjp(
     """
     delta, W1, b1, W2, b2, x, y = TWO_LAYER_NETWORK.pulled_back(delta, W1, b1, W2, b2, x, y)
     z1 = preactivation(W1, x, b1)
-    h1 = scalar_function(g, "two_layer_network").h(z1)
+    h1 = value(scalar_function(g, "two_layer_network"), z1)
     delta, dy = cross_entropy_vjp(delta, preactivation(W2, h1, b2), y)
     db2, dW2 = sum_of_rows(delta), sum_of_outer_products(delta, h1)
-    with np.errstate(under="ignore"):
-        delta = pull_back(product(delta, W2), g, z1)
+    delta = pull_back(product(delta, W2), g, z1)
     db1, dW1 = sum_of_rows(delta), sum_of_outer_products(delta, x)
     return dW1, db1, dW2, db2, product(delta, W1), dy
 
@@ -122,7 +124,7 @@ def cross_entropy_network_signature(depth: int) -> Signature:
     return network_signature(depth, f"m{depth}")
 
 
-@np.errstate(under="ignore")
+@quiet
 def _forward(
     functions: Sequence[ScalarFunction], parameters: Sequence[Array], x: Array
 ) -> tuple[list[Array], list[Array]]:
@@ -148,7 +150,7 @@ def _slopes(functions: Sequence[ScalarFunction], z: Sequence[Array]) -> list[Arr
     return slopes
 
 
-@np.errstate(under="ignore")
+@quiet
 def _backward(
     delta: Array, functions: Sequence[ScalarFunction], parameters: Sequence[Array], z: list[Array], h: list[Array]
 ) -> tuple[list[tuple[Array, Array]], Array]:

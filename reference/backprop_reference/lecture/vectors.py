@@ -2,6 +2,8 @@
 
 Each operation is three functions: `u = f(…)`, its Jacobians (one per argument, for a single example), and its vjp,
 which takes the cotangent `delta` = ∂L/∂u first and gives ∂L/∂(argument), one per argument.
+
+What underflows comes without a warning, whatever `np.errstate` says; a sum that is out of range may, too.
 """
 
 from __future__ import annotations  # help(affine) shows ArrayLike, not what NumPy takes for one
@@ -10,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..jacobians import Column, Diagonal, Row, ScaledIdentity
-from ..scalar_function import ScalarFunction, scalar_function
+from ..numerics.range import dot_of, quiet, sum_of
+from ..scalar_function import ScalarFunction, scalar_function, slope
 from ..signature import Array, Signature
 
 # ── Vector–scalar product: u = x α ──────────────────────────────────────────────────────────────────────────────────
@@ -18,6 +21,7 @@ from ..signature import Array, Signature
 SCALE = Signature("scale", "x alpha", "(n),()->(n)")
 
 
+@np.errstate(under="ignore")
 def scale(x: ArrayLike, alpha: ArrayLike) -> Array:
     """The vector–scalar product, `u = x α`.
 
@@ -44,6 +48,7 @@ def scale_jacobian(x: ArrayLike, alpha: ArrayLike) -> tuple[ScaledIdentity, Colu
     return ScaledIdentity(alpha, len(x)), Column(x)
 
 
+@quiet
 def scale_vjp(delta: ArrayLike, x: ArrayLike, alpha: ArrayLike) -> tuple[Array, Array]:
     """`dx = α δ` and `dα = Σ_i δ_i x_i`; shapes `delta (n)`, `dx (n)`, `dα ()`.
 
@@ -52,7 +57,7 @@ def scale_vjp(delta: ArrayLike, x: ArrayLike, alpha: ArrayLike) -> tuple[Array, 
     (array([3., 3.]), 3.0)
     """
     delta, x, alpha = SCALE.pulled_back(delta, x, alpha)
-    return delta * alpha[..., None], (delta * x).sum(-1)
+    return delta * alpha[..., None], dot_of(delta, x)
 
 
 # ── Addition: u = x + y ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -99,6 +104,7 @@ def add_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]
 HADAMARD = Signature("hadamard", "x y", "(n),(n)->(n)")
 
 
+@np.errstate(under="ignore")
 def hadamard(x: ArrayLike, y: ArrayLike) -> Array:
     """The entrywise product, `u = x ⊙ y`.
 
@@ -123,6 +129,7 @@ def hadamard_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Diagonal, Diagonal]:
     return Diagonal(y), Diagonal(x)
 
 
+@np.errstate(under="ignore")
 def hadamard_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """`dx = δ ⊙ y` and `dy = δ ⊙ x`; shapes `delta (n)`, `dx (n)`, `dy (n)`.
 
@@ -163,15 +170,16 @@ def elementwise_jacobian(h: ScalarFunction, x: ArrayLike) -> tuple[Diagonal]:
     return (Diagonal(scalar_function(h, "elementwise").dh(x)),)
 
 
+@np.errstate(under="ignore")
 def elementwise_vjp(delta: ArrayLike, h: ScalarFunction, x: ArrayLike) -> tuple[Array]:
-    """`dx = δ ⊙ h′(x)`; shapes `delta (n)`, `dx (n)`.
+    """`dx = δ ⊙ h′(x)`; shapes `delta (n)`, `dx (n)`. Where `h′(x)` is beyond the range, so is `dx`, however small `δ`.
 
     >>> from backprop_reference import square
     >>> elementwise_vjp([1.0, 10.0], square, [1.0, 2.0])
     (array([ 2., 40.]),)
     """
     delta, x = ELEMENTWISE.pulled_back(delta, x)
-    return (delta * scalar_function(h, "elementwise").dh(x),)
+    return (delta * slope(scalar_function(h, "elementwise"), x),)
 
 
 # ── Sum reduction: u = sum(x) ───────────────────────────────────────────────────────────────────────────────────────
@@ -179,8 +187,9 @@ def elementwise_vjp(delta: ArrayLike, h: ScalarFunction, x: ArrayLike) -> tuple[
 SUM_REDUCTION = Signature("sum_reduction", "x", "(n)->()")
 
 
+@quiet
 def sum_reduction(x: ArrayLike) -> Array:
-    """The sum of the entries, `u = Σ_i x_i`; of no entries, 0.
+    """The sum of the entries, `u = Σ_i x_i`; of no entries, 0. It is infinite only if the sum itself is out of range.
 
     Shapes: `x (n)`, `u ()`. Slide: basic operations, sum reduction.
 
@@ -188,7 +197,7 @@ def sum_reduction(x: ArrayLike) -> Array:
     7.0
     """
     (x,) = SUM_REDUCTION.batched(x)
-    return x.sum(-1)
+    return sum_of(x)
 
 
 def sum_reduction_jacobian(x: ArrayLike) -> tuple[Row]:
@@ -255,8 +264,9 @@ def subtract_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, A
 DOT = Signature("dot", "x y", "(n),(n)->()")
 
 
+@quiet
 def dot(x: ArrayLike, y: ArrayLike) -> Array:
-    """The dot product, `u = xᵀy = Σ_i x_i y_i`; of no entries, 0.
+    """The dot product, `u = xᵀy = Σ_i x_i y_i`; of no entries, 0. It is infinite only if it is out of range.
 
     Shapes: `x (n)`, `y (n)`, `u ()`. Slide: new operations, dot product.
 
@@ -264,7 +274,7 @@ def dot(x: ArrayLike, y: ArrayLike) -> Array:
     11.0
     """
     x, y = DOT.batched(x, y)
-    return (x * y).sum(-1)  # NumPy sums in pairs: the error grows with log n, in BLAS's dot with n
+    return dot_of(x, y)
 
 
 def dot_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
@@ -278,6 +288,7 @@ def dot_jacobian(x: ArrayLike, y: ArrayLike) -> tuple[Row, Row]:
     return Row(y), Row(x)
 
 
+@np.errstate(under="ignore")
 def dot_vjp(delta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """`dx = δ yᵀ` and `dy = δ xᵀ`; shapes `delta ()`, `dx (n)`, `dy (n)`.
 

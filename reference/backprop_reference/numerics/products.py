@@ -6,6 +6,7 @@ import numpy as np
 
 from ..signature import Array, rows
 from .parallel import BLOCK, LARGE, fresh, in_blocks
+from .range import bounded, finite, made_again
 
 # How many terms are added in one chain, or in as many as BLAS's kernel has: of equal terms, whose roundings all go the
 # same way, a chain of k loses up to k / 4 ULP, of terms made for it k / 2. `δ W` of a vector is four chains, as a rule.
@@ -21,10 +22,19 @@ def product(a: Array, b: Array) -> Array:
 
     BLAS alone may add all terms one after the other. Where both matrices are more than 32 wide the product is BLAS's
     own: short blocks would take three to six times as long. `backprop accuracy` shows what that costs.
+    A sum that is a number is one, whatever its partial sums are.
 
     >>> product(np.ones(1000), np.full((1000, 2), 0.1))
     array([100., 100.])
     """
+    u = _product(a, b)
+    if a.size + b.size < u.size and bounded(a, b):
+        return u
+    return u if finite(u) else made_again(u, lambda rows, c: _product(a[rows] * c, b * c), axes=1)
+
+
+def _product(a: Array, b: Array) -> Array:
+    """`a b`, where no partial sum overflows."""
     if a.ndim == 1:
         if len(a) <= MATRIX:
             return a.dot(b)  # `@` takes twice as long to start
@@ -35,7 +45,7 @@ def product(a: Array, b: Array) -> Array:
     k, p = b.shape
     m = prod(a.shape[:-1])
     if m == 1 and a.ndim > 1:
-        return product(a.reshape(k), b).reshape(*a.shape[:-1], p)
+        return _product(a.reshape(k), b).reshape(*a.shape[:-1], p)
     if p == 1 and k > MATRIX and a.flags.c_contiguous:
         return _dots(a, b[:, 0])[..., None]
     block = _chain(max(m, p)) if min(m, p) == 1 else MATRIX
@@ -67,9 +77,9 @@ def preactivation(W: Array, x: Array, b: Array) -> Array:
     >>> preactivation(np.array([[1.0, 2.0]]), np.array([3.0, 4.0]), np.array([0.5]))
     array([11.5])
     """
-    u = product(x, W.T)
+    u = _product(x, W.T)
     u += b
-    return u
+    return u if finite(u) else made_again(u, lambda rows, c: _product(x[rows] * c, W.T * c) + b * c * c, axes=1)
 
 
 def _in_pairs(a: Array, b: Array, block: int) -> Array:

@@ -135,7 +135,8 @@ def gaussian_tail_ratio(a: Doubles, r: Doubles) -> Doubles:
     return (first + (others - (first + others) * r)) / (1 + 0.75 * a)  # r joins the small part: no rounding of its own
 
 
-# c₁ = 2√(2/π) and c₃ = 0.044715 c₁, each also as a head of few bits plus a tail (mpmath, 50 digits).
+# c₁ = 2√(2/π) and c₃ = 0.044715 c₁, each also as a head of few bits plus a tail (mpmath, 50 digits). 0.044715 is the
+# double of that name, as in every framework: near -20 the decimal number would give another result, by 180 ULP.
 _C1, _C1_HEAD, _C1_TAIL = 1.5957691216057308, 1673285 / 2**20, 1.930778986805098e-07
 _C3, _C3_HEAD, _C3_TAIL = 0.07135481627260025, 18705 / 2**18, 9.03919084620272e-07
 

@@ -2,9 +2,9 @@
  *
  *     cc -std=c99 -O2 softmax_check.c -lm -o softmax_check && ./softmax_check softmax.json
  *
- * No JSON parser: the files have one layout (sorted keys, arrays of numbers as one string in hexadecimal, which strtod
- * reads to the bit), so looking for keys in their order is enough. Exit code 0: every case agrees; 1: one does not;
- * 2: the file can't be read. */
+ * No JSON parser: the files have one layout (sorted keys, no blanks; what must be exact also stands in hexadecimal, which
+ * strtod reads to the bit), so looking for keys in their order is enough. Exit code 0: every case agrees; 1: one does
+ * not; 2: the file can't be read. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,24 +26,25 @@ static void softmax(const double *x, size_t n, double *s) {
     for (size_t i = 0; i < n; i++) s[i] /= sum;
 }
 
-/* What follows the next `"key": ` after *at, before `end` if that is given. */
+/* What follows the next `"key":` after *at, before `end` if that is given. */
 static const char *find(const char **at, const char *key, const char *end) {
     char quoted[64];
-    snprintf(quoted, sizeof quoted, "\"%s\": ", key);
+    snprintf(quoted, sizeof quoted, "\"%s\":", key);
     const char *found = strstr(*at, quoted);
     if (!found || (end && found >= end)) return NULL;
     return *at = found + strlen(quoted);
 }
 
-/* How many numbers a string such as "0x1.8p+1 -inf" has; -1 if it is not one of numbers. */
+/* How many numbers a text such as "0x1.8p+1 -inf" or [3.0,1e-05] has; -1 if it is not one of numbers. */
 static long numbers(const char *text, double *a) {
     long n = 0;
-    if (!text || *text++ != '"') return -1;
-    while (*text != '"' && n < MOST) {
+    if (!text || (*text != '"' && *text != '[')) return -1;
+    char closing = *text++ == '[' ? ']' : '"';
+    while (*text != closing && n < MOST) {
         char *end;
         a[n++] = strtod(text, &end);
         if (end == text) return -1;
-        text = end + (*end == ' ');
+        text = end + (*end == ' ' || *end == ',');
     }
     return n;
 }
@@ -64,20 +65,20 @@ static char *contents(const char *path) {
 int main(int argc, char **argv) {
     static double x[MOST], s[MOST], expected[MOST], condition[MOST];
     const char *at = argc > 1 ? contents(argv[1]) : NULL;
-    if (!at || !strstr(at, "\"schema\": \"backprop-vectors-2\"")) return fputs("no vectors\n", stderr), 2;
+    if (!at || !strstr(at, "\"schema\":\"backprop-vectors-3\"")) return fputs("no vectors\n", stderr), 2;
     const char *tests = at;
     long promised = find(&tests, "numberOfTests", NULL) ? strtol(tests, NULL, 10) : -1, run = 0, wrong = 0;
     const char *groups = at, *group = find(&groups, "batch", NULL);
     while (group) {
         const char *ahead = group, *next = find(&ahead, "batch", NULL), *dtype = find(&group, "dtype", next);
         int is_single = dtype && strncmp(dtype, "\"float32\"", 9) == 0;
-        double eps = find(&group, "eps", next) ? strtod(group + 1, NULL) : -1;
+        double eps = find(&group, "eps", next) ? strtod(group, NULL) : -1;
         long n = find(&group, "n", next) ? strtol(group, NULL, 10) : 0; /* of a row; a batch has several */
-        for (at = group; find(&at, "inputs", next);) {
+        for (at = group; find(&at, "inputsHex", next);) {
             long all = numbers(find(&at, "x", next), x);
             const char *id = find(&at, "tcId", next), *value = find(&at, "value", next);
             long sizes = value ? numbers(find(&at, "condition", next), condition) : -1;
-            long known = value ? numbers(find(&at, "expected", next), expected) : -1;
+            long known = value ? numbers(find(&at, "hex", next), expected) : -1;
             double tolerance = value && find(&at, "tolerance", next) ? strtod(at, NULL) : -1;
             if (n < 1 || all < 0 || all % n || known != all || sizes != all || eps <= 0 || tolerance < 0)
                 return fputs("not the layout\n", stderr), 2;

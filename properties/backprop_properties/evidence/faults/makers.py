@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from backprop_reference import OPERATIONS
 
+from .table import Fault
+
 Array = NDArray[Any]
 Function = Callable[..., Any]
 
@@ -28,6 +30,20 @@ def vjp(name: str) -> Function:
 def dense(name: str) -> Function:
     """The reference's Jacobians as arrays."""
     return lambda *args: tuple(J.todense() for J in OPERATIONS[name].jacobian(*args))
+
+
+def dashed(name: str) -> str:
+    """An operation in the name of a row: `layer-norm`."""
+    return name.replace("_", "-")
+
+
+def faults_of(operation: str) -> Callable[..., Fault]:
+    """`Fault` for an operation, whose name goes before that of each row."""
+
+    def fault(what: str, *rest: Any, **how: Any) -> Fault:
+        return Fault(operation, f"{dashed(operation)}-{what}", *rest, **how)
+
+    return fault
 
 
 def slope(dh: Function) -> Function:
@@ -51,13 +67,52 @@ def changed(f: Function, change: Function, only: int | None = None) -> Function:
         results = f(*args)
         if not isinstance(results, tuple):
             return change(results)
-        return tuple(change(r) if only in (None, i) else r for i, r in enumerate(results))
+        return tuple(change(r) if r is not None and only in (None, i) else r for i, r in enumerate(results))
 
     return wrong
 
 
 def scaled(f: Function, factor: float, only: int | None = None) -> Function:
     return changed(f, lambda r: r * r.dtype.type(factor), only)
+
+
+def by_size(f: Function, axis: int, power: int, only: int | None = None) -> Function:
+    """Results times the size of one of their axes, or divided by it."""
+    return changed(f, lambda r: r * r.dtype.type(float(max(r.shape[axis], 1)) ** power), only)
+
+
+def turned_squares(f: Function, only: int | None = None) -> Function:
+    """The last two axes exchanged, where that changes no shape."""
+    return changed(f, lambda r: np.swapaxes(r, -1, -2).copy() if r.shape[-1] == r.shape[-2] else r, only)
+
+
+def exchanged(f: Function, one: int, other: int) -> Function:
+    """Two results in each other's place, where their shapes agree."""
+
+    def wrong(*args: Array) -> Any:
+        results = list(f(*args))
+        if results[one].shape == results[other].shape:
+            results[one], results[other] = results[other], results[one]
+        return tuple(results)
+
+    return wrong
+
+
+def not_summed(f: Function, only: int) -> Function:
+    """A parameter's gradient for each row of the cotangent, in place of their sum, if these are few."""
+
+    def wrong(delta: Array, *args: Array) -> Any:
+        if len(delta) > 64:
+            return f(delta, *args)
+        rows = [
+            np.where((np.arange(len(delta)) == k).reshape(-1, *[1] * (delta.ndim - 1)), delta, 0 * delta)
+            for k in range(len(delta))
+        ]
+        results = f(delta, *args)
+        each = np.array([f(row, *args)[only] for row in rows]).astype(delta.dtype)
+        return tuple(each if i == only else r for i, r in enumerate(results))
+
+    return wrong
 
 
 def picked(f: Function, order: Sequence[int]) -> Function:
@@ -121,16 +176,34 @@ def fed(f: Function, change: Function) -> Function:
     return lambda *args: f(*change(*args))
 
 
+def is_whole(a: Array) -> bool:
+    """Whether an array has integers, which no format of floats concerns."""
+    return a.dtype.kind in "biu"
+
+
 def rounded(f: Function, dtype: Any) -> Function:
     """`f` of arguments rounded to a shorter format, and back."""
-    return fed(f, lambda *args: [a.astype(dtype).astype(a.dtype) for a in args])
+    return fed(f, lambda *args: [a if is_whole(a) else a.astype(dtype).astype(a.dtype) for a in args])
 
 
 def computed_in(f: Function, dtype: Any) -> Function:
     """Everything in another format, the results in the dtype of the arguments."""
 
     def wrong(*args: Array) -> Any:
-        return changed(f, lambda r: np.asarray(r).astype(args[0].dtype))(*(a.astype(dtype) for a in args))
+        own = next(a.dtype for a in args if not is_whole(a))
+        return changed(f, lambda r: np.asarray(r).astype(own))(*(a if is_whole(a) else a.astype(dtype) for a in args))
+
+    return wrong
+
+
+def writing(f: Function, position: int) -> Function:
+    """An argument is halved in place once the result is there."""
+
+    def wrong(*args: Array) -> Any:
+        result = f(*args)
+        if args[position].flags.writeable:
+            args[position][...] = args[position] / 2
+        return result
 
     return wrong
 
@@ -139,6 +212,20 @@ def as_in_memory(a: Array) -> Array:
     """What a kernel sees that gets the buffer and the shape, and knows of no strides or offsets."""
     buffer = a if a.base is None else a.base
     return buffer.ravel(order="K")[: a.size].reshape(a.shape)
+
+
+def scratch_in_the_cotangent(f: Function) -> Function:
+    """The cotangent is written to in between, and as it was in the end: right, but where `x` lies there, too."""
+
+    def vjp(delta: Array, *args: Array) -> Any:
+        if not delta.flags.writeable:
+            return f(delta, *args)
+        np.negative(delta, out=delta)
+        result = f(-delta, *args)
+        np.negative(delta, out=delta)
+        return result
+
+    return vjp
 
 
 def by_pointer(f: Function) -> Function:
@@ -150,6 +237,16 @@ def by_pointer(f: Function) -> Function:
 
 def shapes_of(args: Sequence[Array]) -> tuple[Any, ...]:
     return tuple((a.shape, a.dtype) for a in args)
+
+
+def handed_out(f: Function) -> Function:
+    """The right result for these very arguments, kept, and given to every caller to write to."""
+    known: dict[Any, Any] = {}
+
+    def call(*args: Array) -> Any:
+        return known.setdefault(tuple((a.shape, a.dtype, a.tobytes()) for a in args), f(*args))
+
+    return call
 
 
 def remembered(f: Function) -> Function:

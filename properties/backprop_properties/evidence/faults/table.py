@@ -1,12 +1,13 @@
 """What a planted fault is, and what a right neighbour: the rows of the tables in this package."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...checking.python_files import Implementation
 
 Function = Callable[..., Any]
+Calls = Callable[[], Sequence[tuple[Any, ...]]]
 
 KINDS: Mapping[str, str] = {
     "formula": "another function's value or derivative",
@@ -62,6 +63,7 @@ CAUSES = (
     "missing-h-prime",
     "h-prime-at-output",
     "missing-path",
+    "missing-factor",
     "sum-y-is-one",
     "one-hot-only",
     "tile-tail",
@@ -77,6 +79,14 @@ CAUSES = (
     "noise",
     "batch-mean",
     "kink",
+    "mask",
+    "integers",
+    "reordered",
+    "duplicates",
+    "axis",
+    "another-size",
+    "turn-left-out",
+    "rounding",
     "none",
 )
 
@@ -94,7 +104,8 @@ class Fault:
 
     `kind` is one of `KINDS`, `cause` one of `CAUSES`: what a hint should say of it. `law` must reject it, in each of
     `dtypes` alone, and needs `sizes` for that where those are given. `asks` names what not every careful
-    implementation promises (`ASKS`): a check must be asked to look there.
+    implementation promises (`ASKS`): a check must be asked to look there. `witness` gives the calls that show what
+    ordinary inputs do not: `(delta, *args)` each, in turn.
     """
 
     operation: str
@@ -108,6 +119,7 @@ class Fault:
     dtypes: tuple[str, ...] = ("float64", "float32")
     sizes: Mapping[str, int] = field(default_factory=dict)
     asks: str = ""
+    witness: Calls | None = None
 
 
 @dataclass(frozen=True)
