@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from backprop_oracle.definition import Definition
@@ -29,7 +30,7 @@ def nan_in_nan_out(p: Point) -> Claims:
     spoiled, moved = [], []
     for i, at in [*((i, 0) for i in free), (other, (arrays[other].size // 2, -1)[turn % 2])]:
         points, others = [p.delta, *p.args], [p.delta, *p.args]
-        points[i].flat[at], others[i].flat[at] = np.nan, (-1 if points[i].flat[at] > 0 else 1)
+        points[i].flat[at], others[i].flat[at] = np.nan, _beyond_all(arrays[i], 1 if turn // 4 % 2 else -1)
         spoiled.append((i, at, points))
         moved.append((others[0], others[1:]))
     said_of = p.ask(*((a[0], a[1:]) for _, _, a in spoiled))
@@ -45,6 +46,12 @@ def nan_in_nan_out(p: Point) -> Claims:
                 after = elsewhere and elsewhere.vjp[k]
                 yield of_its_shape(p, name, d, k)
                 yield _nan(name, where, d, said.vjp[k], p.said.vjp[k], after, careful=p.careful, at=called)
+
+
+def _beyond_all(a: Array, sign: int) -> float:
+    """A number above all of an array, or below: it is what a maximum depends on."""
+    sizes = np.abs(a.astype(np.float64))
+    return sign * min(1 + float(sizes[np.isfinite(sizes)].max(initial=0.0)), float(ml_dtypes.finfo(a.dtype).max) ** 0.5)
 
 
 def _nan(
