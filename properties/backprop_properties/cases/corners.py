@@ -16,6 +16,7 @@ from .shapes import LONGEST_SIDE
 
 BESIDE = 1e-3  # how far beside a number
 NEAREST, LATER = 4, 4  # numbers that begin, and turns after which as many others join
+SIDES: Mapping[str, float] = {"all below": -1.0, "all above": 1.0}  # with every entry beyond it, on one side of 0
 AROUND = (1 + BESIDE, 1 - BESIDE, 1.0, 1.3, 0.7, 3.0, 0.3)  # times a number: what entries are set to
 MEASURES: Mapping[str, Callable[[Array], Any]] = {  # of all of an array
     "largest": lambda a: np.abs(a).max(),
@@ -94,6 +95,7 @@ def _values(letters: Sequence[str], c: float) -> Iterator[AtCorner]:
     small = {letter: 3 + i % 3 for i, letter in enumerate(letters)}
     every = {letter: 2 * len(AROUND) if len(letters) == 1 else 5 + i for i, letter in enumerate(letters)}
     yield from (AtCorner(sizes, Corner("entries", c)) for sizes in (every, small))
+    yield from (AtCorner(small, Corner(side, c)) for side in SIDES)
     for measure in MEASURES:
         yield from (AtCorner(small, Corner(measure, c * factor)) for factor in (1 + BESIDE, 1 - BESIDE))
 
@@ -117,6 +119,8 @@ def brought_to(corner: Corner, a: Array, random: np.random.Generator) -> Array:
         turn = np.arange(a.size) + random.integers(len(AROUND))
         factors = np.array(AROUND)[turn % len(AROUND)] * np.where(turn // len(AROUND) % 2, -1.0, 1.0)
         wide = factors.reshape(a.shape) * corner.number
+    elif corner.measure in SIDES:
+        wide = SIDES[corner.measure] * abs(corner.number) * (1 + BESIDE + random.random(a.shape))
     elif a.size:
         with np.errstate(all="ignore"):
             scaled = wide * (corner.number / MEASURES[corner.measure](wide))
