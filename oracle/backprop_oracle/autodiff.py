@@ -21,6 +21,8 @@ from .errors import some
 from .rounding import Answer, Precision, bounded
 from .rows import Asked, definition, multiplied_out, row_of, usual, widened
 
+ROUNDINGS = 4.0  # of the value of a scalar function in half precision, which frameworks compute in float32
+
 
 class Answers(NamedTuple):
     """What JAX says at one point; all but the value are there where asked for, `grad` for scalar outputs."""
@@ -118,18 +120,21 @@ def _by_formula(
 ) -> Iterator[Any]:
     """The answers by the definition, and if `careful` by the other formulas, as far as these have any."""
     judged, own = ml_dtypes.finfo(dtype), np.finfo(np.float64)
+    within = min(1.0, float(np.finfo(np.float32).eps / judged.eps)) if judged.bits == 16 else 1.0
     precision = Precision(
         eps=float(judged.eps) + float(own.eps),  # what is judged errs, and this errs
         tiny=float(judged.smallest_normal) + float(own.smallest_normal),
         largest=float(judged.max),
         either=either,
-        within=min(1.0, float(np.finfo(np.float32).eps / judged.eps)) if judged.bits == 16 else 1.0,
+        within=within,
     )
     delta, tangents = np.asarray(delta, np.float64), [np.asarray(t, np.float64) for t in tangents]
     args = widened(operation, args)
     flushed = precision.tiny if careful else own.smallest_normal
-    cores = None if callable(operation) else row_of(operation).traced
-    ask = partial(_evaluated, cores, delta, args, tangents, precision, flushed, batched)
+    row = None if callable(operation) else row_of(operation)
+    inside = precision._replace(eps=precision.eps * within) if row and row.promise == "function" else precision
+    cores = row.traced if row else None
+    ask = partial(_evaluated, cores, delta, args, tangents, precision, inside, flushed, batched)
     yield ask(definition(operation), kinds)
     if careful:
         yield from (ask(f, kinds) for f in usual(operation))
@@ -181,6 +186,7 @@ def _evaluated(
     args: Sequence[Any],
     tangents: Sequence[Any],
     precision: Precision,
+    inside: Precision,
     flushed: float,
     batched: bool,
     f: Callable[..., Any],
@@ -190,6 +196,9 @@ def _evaluated(
         program = program_of(f, cores, kind, (delta, *args), batched)
         errors = [_flushed(a, flushed) for a in point]
         value, derivatives = bounded(program, precision, point, errors)
+        if inside.eps < precision.eps:  # all of it inside, and a few roundings of what comes out
+            rounded = bounded(program, inside, point, errors)[0].bound + ROUNDINGS * precision.eps * np.abs(value.value)
+            value = Answer(value.value, np.minimum(value.bound, rounded))
         lost = ~np.isfinite(value.bound)  # where the forward overflows, nothing is claimed of its derivatives
         if some(lost):
             lost = lost.any(tuple(range(1, lost.ndim))) if batched else lost.any()

@@ -23,7 +23,6 @@ GROUPS: Mapping[str, Sequence[Fault]] = {
 }
 """By what is singled out."""
 OPEN = (
-    "corner-gelu-bfloat16-chain",
     "corner-cross-entropy-true-class-rounded",
     "corner-rms-norm-squares-in-float16",
     "corner-mse-loss-sum-before-the-mean-in-float16",
