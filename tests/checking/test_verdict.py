@@ -11,6 +11,7 @@ import pytest
 from backprop_properties import Definition, check
 from backprop_properties.checking.asked import ABOUT_DERIVATIONS
 from backprop_properties.laws.table import LAWS
+from backprop_reference import OPERATIONS
 from softmaxes import diagonal_alone, softmax, softmax_vjp
 
 F = Callable[..., Any]
@@ -186,8 +187,140 @@ KERNELS: Mapping[str, tuple[Any, dict[str, F], str]] = {
 }
 
 
-@pytest.mark.parametrize(("operation", "functions", "says"), [*STUDENTS.values(), *KERNELS.values()],
-                         ids=[*STUDENTS, *(f"kernel {name}" for name in KERNELS)])  # fmt: skip
+# ── What bug reports of frameworks show ─────────────────────────────────────────────────────────────────────────────
+
+
+def softmax_of_rows(x: Any) -> Any:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def by_the_largest_of_the_batch(x: Any) -> Any:
+    e = np.exp(x - x.max())
+    return e / e.sum(-1, keepdims=True)
+
+
+def as_packed_rows(x: Any) -> Any:
+    """Rows of a wider array, as if they were one after the other."""
+    base = x.base if x.ndim == 2 and x.base is not None and x.base.dtype == x.dtype and x.base.size >= x.size else None
+    if base is None or x.strides[-1] != x.itemsize:
+        return softmax_of_rows(x)
+    return softmax_of_rows(np.lib.stride_tricks.as_strided(x, x.shape, (x.shape[-1] * x.itemsize, x.itemsize)))
+
+
+def past_one_number(delta: Any, x: Any) -> Any:
+    """A cotangent of stride 0 is read as if it were an array in memory."""
+    if delta.size > 1 and 0 in delta.strides:
+        delta = np.concatenate([delta.ravel()[:1], np.zeros(delta.size - 1, delta.dtype)]).reshape(delta.shape)
+    return 2 * x * delta
+
+
+def by_the_first_weight(delta: Any, x: Any, y: Any, w: Any) -> Any:
+    dx = 2 * w[:1, None] * (x - y) * delta[:, None]
+    return dx, -dx, np.sum((x - y) ** 2, -1) * delta
+
+
+def loss_with_mean_bias(delta: Any, x: Any, W: Any, b: Any) -> Any:
+    d = 2 * delta * (x @ W + b)
+    return d @ W.T, x.T @ d, d.mean(0)
+
+
+def linear_without_sum(delta: Any, x: Any, W: Any, b: Any) -> Any:
+    return delta @ W, delta.T @ x, delta
+
+
+def shared_by_rows(delta: Any, x: Any, W: Any) -> Any:
+    return delta @ W.T, x[:, :, None] * delta[:, None, :]
+
+
+def affine_by_the_mean(delta: Any, W: Any, x: Any, b: Any) -> Any:
+    if x.ndim == 1:
+        return np.outer(delta, x), W.T @ delta, delta
+    rows, cotangents = x.reshape(-1, x.shape[-1]), delta.reshape(-1, delta.shape[-1])
+    return cotangents.T @ rows / len(rows), delta @ W, cotangents.sum(0)
+
+
+def gelu_in_steps(x: Any) -> Any:
+    """Each operation rounds."""
+    t = (x.astype(np.float32) / math.sqrt(2)).astype(x.dtype)
+    erf = np.array([math.erf(v) for v in t.tolist()]).astype(x.dtype)
+    half = ((x.dtype.type(1) + erf).astype(x.dtype) / x.dtype.type(2)).astype(x.dtype)
+    return (x * half).astype(x.dtype)
+
+
+def linear_in_chunks(delta: Any, x: Any, W: Any, b: Any) -> Any:
+    """The gradient of W is rounded after each eight rows."""
+    d, a, M = (array.astype(np.float32) for array in (delta, x, W))
+    dW = np.zeros(W.shape, W.dtype)
+    for k in range(0, len(x), 8):
+        dW = (dW + d[k : k + 8].T @ a[k : k + 8]).astype(W.dtype)
+    return (d @ M).astype(x.dtype), dW, d.sum(0).astype(b.dtype)
+
+
+WEIGHTED = Definition(lambda x, y, w: w * jnp.sum((x - y) ** 2, -1), "(b,n),(b,n),(b)", name="weighted")
+LOSS = Definition(lambda x, W, b: jnp.sum((x @ W + b) ** 2), "(b,n),(n,m),(m)", name="loss")
+SHARED = Definition(lambda x, W: x @ W, "(b,n),(n,m)", name="shared")
+BY_TERMS = "is right but for a sum over the leading axes, which is missing"
+
+REPORTED: Mapping[str, tuple[Any, dict[str, F], str]] = {
+    "largest of the batch": (
+        "softmax",
+        {"forward": by_the_largest_of_the_batch},
+        "forward BAD MANNERS: wrong in batch",
+    ),
+    "packed rows": ("softmax", {"forward": as_packed_rows}, "forward BAD MANNERS: wrong in batches"),
+    "stride 0": ("square", {"vjp": past_one_number}, "vjp BAD MANNERS: takes some memory layouts only"),
+    "affine divided": ("affine", {"vjp": affine_by_the_mean}, "vjp BAD MANNERS: wrong in batches"),
+    "weight": (
+        WEIGHTED,
+        {"vjp": by_the_first_weight},
+        "vjp WRONG: dx and dy are what comes out with the first of w in",
+    ),
+    "mean bias": (LOSS, {"vjp": loss_with_mean_bias}, "vjp WRONG: db is 1/b times what is right"),
+    "bias": ("linear", {"vjp": linear_without_sum}, f"vjp WRONG: dbias {BY_TERMS}"),
+    "shared": (SHARED, {"vjp": shared_by_rows}, f"vjp WRONG: dW {BY_TERMS}"),
+}
+REPORTED_IN_HALVES: Mapping[str, tuple[str, dict[str, F]]] = {
+    "steps": ("gelu", {"forward": gelu_in_steps}),
+    "chunks": ("linear", {"vjp": linear_in_chunks}),
+}
+
+
+@pytest.mark.parametrize(("operation", "functions"), [*REPORTED_IN_HALVES.values()], ids=[*REPORTED_IN_HALVES])
+def test_half_precision_is_held_to_what_float32_gives_rounded_once(operation: str, functions: dict[str, F]) -> None:
+    report = check(operation, **functions, dtypes="bfloat16")
+    (kind,) = functions
+    assert report.summary().startswith(f"{operation}: {kind} UNSTABLE: digits: "), report.summary()
+    assert len(report.groups()) == 1, report.summary()
+
+
+@pytest.mark.parametrize(
+    ("operation", "functions", "dtype", "says"),
+    [
+        ("relu", {"vjp": lambda delta, x: delta * (x >= 0)}, "float64", "takes dx = 1 where JAX takes 0"),
+        ("elu", {"vjp": lambda delta, x: delta * np.where(x > 0, 1, np.exp(np.minimum(x, 0)) - 1 + 1)}, "float32",
+         "digits of dx are lost from x = -10.8 on"),
+        ("gelu", {"forward": lambda x: x / 2 * (1 + np.array([math.erf(v / math.sqrt(2)) for v in x.flat], x.dtype))
+                  if x.ndim == 1 else None}, "float32", "digits of u are lost from x = -4.03 on"),
+        ("tanh", {"vjp": lambda delta, x: delta * (1 - np.tanh(x) ** 2)}, "float32",
+         "digits of dx are lost from x = -5.15 on"),
+    ],
+)  # fmt: skip
+def test_a_convention_and_digits_that_the_usual_formula_loses_are_told(
+    operation: str, functions: dict[str, F], dtype: str, says: str
+) -> None:
+    report = check(operation, **functions, dtypes=dtype)
+    assert report.passed, report.summary()
+    assert any(says in note for note in report.notes), report.notes
+    right = check(operation, forward=OPERATIONS[operation].forward, vjp=OPERATIONS[operation].vjp, dtypes=dtype)
+    assert right.passed
+    assert not [note for note in right.notes if "are lost" in note or "a convention" in note]
+
+
+FIRST_LINES = {**STUDENTS, **{f"kernel {name}": row for name, row in KERNELS.items()}, **REPORTED}
+
+
+@pytest.mark.parametrize(("operation", "functions", "says"), [*FIRST_LINES.values()], ids=[*FIRST_LINES])
 def test_the_first_line_names_the_part_and_the_cause(operation: Any, functions: dict[str, F], says: str) -> None:
     report = check(operation, **functions)
     assert not report.passed

@@ -18,6 +18,7 @@ from ..laws.manners import LOOKED_AT
 from ..laws.points import Functions
 from ..laws.trial import EVERY_LAW, Trial
 from ..verification.every_law import everywhere
+from .also_told import also_told
 from .asked import BATCHES, MASKS, row_of, trial_of
 from .batches import judged_on_batches, takers
 from .by_part import Narrow, narrower
@@ -212,7 +213,8 @@ def examined(
         told = _replaced(trial, names, replaced, DTYPES[dtypes[0]])
         failures.append(told)
         checks[ALONE, dtypes[0]] = Checked(ALONE, dtypes[0], 1, 1, failed=True)
-    notes += [_not_asked(dtypes, level)] if not failures and not narrow else []
+    if not failures and not narrow:
+        notes += [*also_told(trial, names, DTYPES[dtypes[0]]), _not_asked(dtypes, level)]
     right = [kind for kind, said in together(verdicts).items() if said.formula == RIGHT] if shrink else [*names]
     alone = [names[kind] for kind in right if kind != "jacobian" and kind not in trial.batched]
     if batch is True and not any(row.is_data):

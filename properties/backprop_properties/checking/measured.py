@@ -227,9 +227,7 @@ class Measured:
             return "manners" if plain is None else self._of_values(self.law, plain, case)
         if plain is not None and (plain.actual is None) == (violation.actual is None):
             return self._of_values(self.law, plain, case)
-        if how == "digits":
-            self._lose(violation, case)
-        return "digits" if how == "digits" else self.seen.get(how, "manners")  # as wrong as without them
+        return "manners" if how == "digits" else self.seen.get(how, "manners")  # as wrong as without them
 
     def _of_values(self, law: str, violation: Violation, case: Case) -> str:
         if self.wrong:

@@ -118,6 +118,8 @@ def _of_floats(p: Probe) -> Iterator[Changed]:
         for axis in range(rank):
             told = f"what comes out with the halves of {name} exchanged{_along((axis,), rank)}"
             yield Changed("reordered", told, partial(_at, p, name, partial(_halves, axis)))
+            told = f"what comes out with the first of {name} in place of all{_along((axis,), rank)}"
+            yield Changed("axis", told, partial(_at, p, name, partial(_first_of, axis)))
             for by in (1, -1):
                 told = f"what comes out with the entries of {name} moved by one place{_along((axis,), rank)}"
                 yield Changed("reordered", told, partial(_at, p, name, partial(_moved, axis, by)))
@@ -149,6 +151,10 @@ def _exchanged(axis: int, a: Array) -> Array:
     if a.shape[axis] % 2:
         raise ValueError("no halves")
     return np.roll(a, a.shape[axis] // 2, axis)
+
+
+def _first_of(axis: int, case: Case, a: Array) -> Array:
+    return np.broadcast_to(a.take([0], axis), a.shape).copy()
 
 
 def _moved(axis: int, by: int, case: Case, a: Array) -> Array:

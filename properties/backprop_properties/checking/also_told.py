@@ -1,0 +1,65 @@
+"""What a check that passes tells beside its verdict, and holds against nobody: the slope that is taken at a kink, and
+where the usual formula loses its digits.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from backprop_oracle.enclosures import FORMATS
+
+from ..cases.case import Case
+from ..cases.domains import into_the_domain
+from ..cases.plan import ordinary_case
+from ..laws.claims import Certified, certified_errors
+from ..laws.trial import Trial
+from ..laws.truth import TRUTH_LAWS
+
+SIZES = np.geomspace(0.5, 700, 60)  # of numbers on both sides of 0, among which digits may get lost
+
+
+def also_told(trial: Trial, names: Mapping[str, str], dtype: np.dtype[Any]) -> Iterator[str]:
+    """A line on each, if there is something to tell."""
+    row, promises = trial.row, trial.domain.promises
+    if "vjp" in names and row.kinked and "kinks" not in promises:
+        held = replace(trial, domain=replace(trial.domain, promises=promises | {"kinks"}))
+        found = held.first(_at_zeros(trial, dtype), "vjp_equals_jax_vjp")
+        if found is not None and found.expected is not None:
+            yield (
+                f"a convention: at its kink {names['vjp']} takes {found.what} = {found.actual:g} where JAX takes "
+                f"{found.expected:g}; domain={{'kinks': True}} holds it to JAX's"
+            )
+    if row.promise == "function" and trial.careful and dtype in FORMATS and not trial.domain.moderate:
+        for kind, (what, x) in _lost_digits(trial, dtype).items():
+            yield (
+                f"{names[kind]}: more than half of the digits of {what} are lost from x = {x:.3g} on, as by the usual "
+                "formula; level='strict' asks for all of them"
+            )
+
+
+def _at_zeros(trial: Trial, dtype: np.dtype[Any]) -> Case:
+    """All floats 0, where most kinks and ties are, and a cotangent of ones."""
+    case = ordinary_case(trial.domain, dtype)
+    zeros = tuple(a if a.dtype.kind in "biu" else np.zeros_like(a) for a in case.args)
+    return into_the_domain(trial.domain, replace(case, args=zeros, delta=np.ones_like(case.delta)))
+
+
+def _lost_digits(trial: Trial, dtype: np.dtype[Any]) -> dict[str, tuple[str, float]]:
+    """By function, which result of a scalar function loses half its digits, and the number next to 0 from which on."""
+    found = {}
+    half = float(ml_dtypes.finfo(dtype).eps) ** -0.5  # units in the last place
+    x = np.concatenate([-SIZES, SIZES]).astype(dtype)
+    case = into_the_domain(trial.domain, Case((x,), np.ones_like(x), ()))
+    point = replace(trial, careful=False).point(case)
+    for kind, law in (("forward", "value_within_bound_of_truth"), ("vjp", "vjp_within_bound_of_truth")):
+        if getattr(point, kind) is None:
+            continue
+        for claim in TRUTH_LAWS[law](point):
+            if isinstance(claim, Certified):
+                lost = case.args[0][certified_errors(claim, dtype) > half]
+                if lost.size:
+                    found[kind] = claim.what, float(lost[np.abs(lost).argmin()])
+    return found
