@@ -74,21 +74,31 @@ def evaluated(
     dtype: Any = np.float64,
     batched: bool = False,
     careful: bool = False,
+    alone: bool = False,
     either: bool = False,
 ) -> Answers:
     """The same by NumPy, as far as `kinds` asks for it; with `batched`, of many points along the first axes.
 
     `careful` widens the bounds to what any careful framework keeps to: they hold for its usual formulas, too
-    (`rows.usual`), and a subnormal argument may be taken for 0. `either` takes either slope at a kink for right.
+    (`rows.usual`), if the definition's is not to stand `alone`, and a subnormal argument may be taken for 0. `either`
+    takes either slope at a kink for right.
 
     >>> said = evaluated("square", np.ones((2, 1)), [np.array([[3.0], [4.0]])], batched=True)
     >>> said.vjp[0].value.tolist()
     [[6.0], [8.0]]
     """
-    found, *others = _by_formula(
-        operation, delta, args, tangents, kinds, np.dtype(dtype), batched=batched, careful=careful, either=either
-    )
+    how: dict[str, bool] = {"batched": batched, "careful": careful, "alone": alone, "either": either}
+    found, *others = _by_formula(operation, delta, args, tangents, kinds, np.dtype(dtype), **how)
     return reduce(partial(_with, _either), others, found)
+
+
+def has_other_formulas(operation: Asked) -> bool:
+    """Whether careful frameworks compute it by other formulas, too.
+
+    >>> has_other_formulas("softmax"), has_other_formulas("add")
+    (True, False)
+    """
+    return bool([*usual(operation), *multiplied_out(operation)])
 
 
 def widest(
@@ -116,6 +126,7 @@ def _by_formula(
     *,
     batched: bool = False,
     careful: bool,
+    alone: bool = False,
     either: bool,
 ) -> Iterator[Any]:
     """The answers by the definition, and if `careful` by the other formulas, as far as these have any."""
@@ -136,7 +147,7 @@ def _by_formula(
     cores = row.traced if row else None
     ask = partial(_evaluated, cores, delta, args, tangents, precision, inside, flushed, batched)
     yield ask(definition(operation), kinds)
-    if careful:
+    if careful and not alone:
         yield from (ask(f, kinds) for f in usual(operation))
         products = [kind for kind in kinds if kind in ("vjp", "grad")]
         yield from ((None, *ask(f, products)[1:]) for f in multiplied_out(operation))

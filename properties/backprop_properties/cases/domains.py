@@ -25,7 +25,7 @@ PROMISES: Mapping[str, str] = {  # what the reference promises beyond the formul
     "kinks": "at a kink the derivative is the one that JAX takes",
     "masks": "a logit of -inf counts for nothing, and 0 · log 0 = 0",
     "empty": "sizes may be 0",
-    "aliasing": "results share no memory with arguments or with each other",
+    "aliasing": "results share no memory with arguments, with each other or with those of the next call",
 }
 SEEN_BY = {"aliasing": "leaves_its_inputs_alone"}  # promises that a law is about which cannot always be tried
 EVERYWHERE: Mapping[str, str] = {

@@ -60,11 +60,11 @@ def tried_in(
     """
     failed: dict[str, tuple[Violation, Case]] = {}
     costs: dict[int, tuple[float, int]] = {}
-    judged, too_long = set[str](), list[int]()
+    judged, widened, too_long = set[str](), set[str](), list[int]()
     counts = (max(3 * count // 10, 1), *counts_in(constants))
 
     def tried(trial: Trial, case: Case, laws: Sequence[str]) -> None:
-        for law, what, found in trial.violations(case, laws):
+        for law, what, found in trial.violations(case, laws, widened):
             judged.update({what} if law == "vjp_equals_jax_vjp" and what else ())
             if isinstance(found, Violation):
                 failed[law] = found, case

@@ -3,10 +3,12 @@
 import os
 import select
 import struct
+import time
 from collections.abc import Callable
 
 LENGTH = struct.Struct("<Q")
 PART, SOME = 1 << 20, 1 << 14  # bytes that are read at a time, at most and at least if there are as many
+AWAKE = 2e-4  # seconds in which most answers come: to fall asleep and be woken takes a third of a call
 LOOK = 0.05  # seconds from one look at whoever does not answer to the next
 
 
@@ -78,6 +80,7 @@ class Pipe:
         """Whether so many bytes have come, which are in `rest` then, and maybe more."""
         missing, parts = count - len(self.rest), [self.rest]
         while missing > 0:
+            self._stay_awake()
             self._wait(until)
             part = os.read(self.number, max(min(missing, PART), SOME))
             if not part:
@@ -86,6 +89,12 @@ class Pipe:
             missing -= len(part)
         self.rest = b"".join(parts) if len(parts) > 1 else self.rest
         return True
+
+    def _stay_awake(self) -> None:
+        """Waits for what comes soon, while others that have something to do go first."""
+        end = time.perf_counter() + AWAKE
+        while not any(select.select([self.number], [], [], 0)) and time.perf_counter() < end:
+            os.sched_yield()
 
     def _wait(self, until: Callable[[], None] | None, *, writing: bool = False) -> None:
         """Waits until there is something to read, or room to write; `until` hears of it if that takes long."""

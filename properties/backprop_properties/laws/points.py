@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import ml_dtypes
@@ -43,7 +43,8 @@ class Functions(Protocol):
 class Point:
     """An implementation of an operation (`forward`, `jacobian` and `vjp`, each may be missing) at a case.
 
-    `careful` asks for no more digits than a careful framework's formulas have (`autodiff.evaluated`), and `promises`
+    `careful` asks for no more digits than a careful framework's formulas have, of which the definition's may stand
+    `alone` (`autodiff.evaluated`), and `promises`
     are those of `PROMISES` that are held against the implementation. No NaN is passed in for the `numbers` (names of
     arguments, and `delta`). `counts` are numbers of calls and of rows that are tried beside the usual ones, `batched`
     says how many leading axes a function takes. `moderate` numbers are not to be left.
@@ -61,6 +62,7 @@ class Point:
     counts: tuple[int, ...] = ()
     moderate: bool = False
     batched: Mapping[str, int] = field(default_factory=lambda: {"forward": 3, "vjp": 3})
+    alone: bool = False
 
     @property
     def args(self) -> tuple[Array, ...]:
@@ -77,14 +79,60 @@ class Point:
 
     def ask(self, *points: tuple[Array, Sequence[Array]]) -> list[Answers]:
         """The value and the vjp at other points of the same shapes, `(delta, args)` each."""
-        either = either_slope(self.operation, self.promises)
-        return evaluated_at(self.operation, points, dtype=self.case.dtype, careful=self.careful, either=either)
+        how = {"careful": self.careful, "alone": self.alone, "either": either_slope(self.operation, self.promises)}
+        return evaluated_at(self.operation, points, dtype=self.case.dtype, **how)
 
     def named(self, prefix: str, values: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
         """`values`, one per argument, with their names and positions; left-out ones (None) are passed over."""
         for i, (name, value) in enumerate(zip(self.operation.arguments, values, strict=True)):
             if value is not None:
                 yield prefix + name, value, i
+
+
+def listening(p: Point) -> tuple[Point, list[Any]]:
+    """The point with functions that are listened to, and what they return or raise, call by call."""
+    calls: list[Any] = []
+
+    def heard(f: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        def call(*args: Any) -> Any:
+            assert f
+            try:
+                result = f(*args)
+            except Exception as error:
+                calls.append(error)
+                raise
+            calls.append(_as_it_is_now(result))
+            return result
+
+        return f and call
+
+    return replace(p, forward=heard(p.forward), jacobian=heard(p.jacobian), vjp=heard(p.vjp)), calls
+
+
+def _as_it_is_now(result: Any) -> Any:
+    if isinstance(result, tuple):
+        return tuple(map(_as_it_is_now, result))
+    return result.copy() if isinstance(result, np.ndarray) else result
+
+
+def repeating(p: Point, calls: Sequence[Any]) -> Point:
+    """The point with functions that return and raise the same, call by call, and are called again where that ends: a
+    law stops at its first violation.
+    """
+    turn = iter(calls)
+
+    def said_by(f: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        def call(*args: Any) -> Any:
+            assert f
+            for result in turn:
+                if isinstance(result, Exception):
+                    raise result
+                return result
+            return f(*args)
+
+        return f and call
+
+    return replace(p, forward=said_by(p.forward), jacobian=said_by(p.jacobian), vjp=said_by(p.vjp))
 
 
 def either_slope(operation: Row, promises: Collection[str]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from backprop_oracle.autodiff import evaluated
+from backprop_oracle.autodiff import evaluated, has_other_formulas
 from backprop_oracle.rows import Row
 
 from ..cases.blocks import Block
@@ -21,7 +21,8 @@ from ..cases.shrink import SECONDS, smallest
 from .claims import Judged, Violation, judge
 from .ends import END_LAWS
 from .failure import BATCH, Failure, failure_at, function_of
-from .points import NEEDED_BY, Claims, Functions, Point, either_slope
+from .manners import OF_CALLS
+from .points import NEEDED_BY, Claims, Functions, Point, either_slope, listening, repeating
 from .skipped import Skipped
 from .table import LAWS
 from .truth import JUDGE_LAWS, TRUTH_LAWS
@@ -127,8 +128,9 @@ class Trial:
         """The operation that is implemented."""
         return self.domain.operation
 
-    def point(self, case: Case, laws: Sequence[str] = tuple(NEEDED_BY)) -> Point:
-        """The implementation at a case, with what JAX says there, as far as these laws need it.
+    def point(self, case: Case, laws: Sequence[str] = tuple(NEEDED_BY), *, alone: bool = False) -> Point:
+        """The implementation at a case, with what JAX says there, as far as these laws need it; `alone`, held to the
+        definition's own formula.
 
         NumPy runs JAX's programs, so that no shape costs a compilation.
         """
@@ -143,17 +145,42 @@ class Trial:
             kinds=["vjp", *(kind for kind, can in able.items() if can and kind in needed)],
             dtype=case.dtype,
             careful=self.careful,
+            alone=alone,
             either=either_slope(self.row, self.domain.promises),
         )
         functions = self.implementation.forward, self.implementation.jacobian, self.implementation.vjp
         promised = self.domain.promises, self.domain.stated
-        return Point(
-            self.row, *functions, case, said, self.careful, *promised, self.counts, self.domain.moderate, self.batched
-        )
+        tried: dict[str, Any] = {"counts": self.counts, "moderate": self.domain.moderate, "batched": self.batched}
+        return Point(self.row, *functions, case, said, self.careful, *promised, **tried, alone=alone)
 
-    def violations(self, case: Case, laws: Sequence[str]) -> Iterator[tuple[str, str, Judged]]:
-        """Every claim of some laws at a case."""
-        return violations({name: self.laws[name] for name in laws}, self.point(case, laws)) if laws else iter(())
+    def violations(
+        self, case: Case, laws: Sequence[str], widened: set[str] | None = None
+    ) -> Iterator[tuple[str, str, Judged]]:
+        """Every claim of some laws at a case.
+
+        Results are held to the bound of the definition's formula first, and only those beyond it to the bounds of the
+        other formulas that careful frameworks have, each of which takes as long. Those that are `widened` already are
+        held to all of them at once; others are added when they are.
+        """
+        widened = set() if widened is None else widened
+        points: dict[bool, Point] = {}
+
+        def point(alone: bool) -> Point:
+            points[alone] = points.get(alone) or self.point(case, laws, alone=alone)
+            return points[alone]
+
+        several = self.careful and has_other_formulas(self.row)
+        for name in laws:
+            law = {name: self.laws[name]}
+            if name in OF_CALLS or name in widened or not several:
+                yield from violations(law, point(several and name not in widened))
+                continue
+            heard, calls = listening(point(True))
+            found = list(violations(law, heard))
+            if any(isinstance(one, Violation) for _, _, one in found):
+                widened.add(name)
+                found = list(violations(law, repeating(point(False), calls)))
+            yield from found
 
     def first(self, case: Case, law: str) -> Violation | None:
         """What breaks a law at a case, if anything."""

@@ -16,7 +16,7 @@ import numpy as np
 from flint import arb
 
 from backprop_oracle import certified
-from backprop_oracle.autodiff import evaluated
+from backprop_oracle.autodiff import Answers, evaluated
 from backprop_oracle.enclosures import FORMATS, Enclosures, PrecisionCapReached, round_to
 from backprop_oracle.rows import Row, definition
 from backprop_reference import Operation
@@ -56,22 +56,22 @@ class Question:
 
 
 def questions(
-    operation: Row, case: Case, kind: str, *, work: int = WORK, careful: bool = False, either: bool = False
+    operation: Row, case: Case, kind: str, *, work: int = WORK, said: Answers | None = None, either: bool = False
 ) -> tuple[Any, ...]:
     """What is asked of the "value" (one question), the "jacobian" or the "vjp" (one for each argument) at a case.
 
     Nothing at all of a case that is more `work` to certify, or whose intermediate results overflow; but of a row that
     promises its definition, the value and the vjp are asked for at a few entries then. None of an argument of integers,
-    or whose few entries need too much. `careful` and `either` ask a row that promises its definition's digits, and no
-    more, for what `autodiff.evaluated` asks for.
+    or whose few entries need too much. A row that promises its definition's digits, and no more, is asked for what
+    `autodiff.evaluated` has `said` there, or says with `either`.
     """
     args = case.args
     columns = 1 if kind == "value" else sum(a.size for a in args)
     if not may_be_asked(operation, case, columns, work) or case.dtype not in FORMATS:
-        return _of_a_few(operation, case, kind, careful, either) if _is_only_large(operation, case, kind) else ()
+        return _of_a_few(operation, case, kind, said, either) if _is_only_large(operation, case, kind) else ()
     point = (case.delta, *args) if kind == "vjp" else args
     if operation.promise == "definition":
-        sizes = _rounding(operation, case, kind, careful, either)
+        sizes = _rounding(operation, case, kind, said, either)
     else:
         sizes = scale(operation.name, kind, *point)
     try:
@@ -93,7 +93,7 @@ def _is_only_large(operation: Row, case: Case, kind: str) -> bool:
     return large and may_be_asked(operation, case, 0)
 
 
-def _of_a_few(operation: Row, case: Case, kind: str, careful: bool, either: bool) -> tuple[Any, ...]:
+def _of_a_few(operation: Row, case: Case, kind: str, said: Answers | None, either: bool) -> tuple[Any, ...]:
     """What is asked at a few entries: the first, the last, and some between; None where they need too much."""
     arrays = [case.delta] if kind == "value" else list(case.args)
     at = {i: _entries(a.size) for i, a in enumerate(arrays) if a.size and _has_slope(operation, i, kind)}
@@ -108,7 +108,7 @@ def _of_a_few(operation: Row, case: Case, kind: str, careful: bool, either: bool
     except PrecisionCapReached:
         return ()
     names = ["u"] if kind == "value" else [f"d{name}" for name in operation.arguments]
-    found, sizes = [truths] if kind == "value" else truths, _rounding(operation, case, kind, careful, either)
+    found, sizes = [truths] if kind == "value" else truths, _rounding(operation, case, kind, said, either)
     sizes = [sizes] if kind == "value" else sizes
 
     def question(i: int) -> Question:
@@ -140,10 +140,11 @@ _TRUTHS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def _rounding(operation: Row, case: Case, kind: str, careful: bool, either: bool) -> Any:
+def _rounding(operation: Row, case: Case, kind: str, said: Answers | None, either: bool) -> Any:
     """What rounding may do to the definition, in `eps`: the scale of a row that promises nothing else."""
     kinds = ("jacobian",) if kind == "jacobian" else ("vjp",)
-    said = evaluated(operation, case.delta, case.args, kinds=kinds, dtype=case.dtype, careful=careful, either=either)
+    if said is None:
+        said = evaluated(operation, case.delta, case.args, kinds=kinds, dtype=case.dtype, either=either)
     eps = float(np.finfo(case.dtype).eps)
     if kind == "value":
         return said.forward.bound / eps
@@ -208,7 +209,11 @@ def may_be_asked(operation: Row, case: Case, columns: int, work: int = WORK) -> 
 
 
 def _asked(p: Point, kind: str) -> tuple[Any, ...]:
-    return questions(p.operation, p.case, kind, careful=p.careful, either=either_slope(p.operation, p.promises))
+    either, said = either_slope(p.operation, p.promises), p.said
+    if p.operation.promise == "definition" and kind == "jacobian" and said and not said.jacobian:
+        how: dict[str, Any] = {"dtype": p.case.dtype, "careful": p.careful, "alone": p.alone, "either": either}
+        said = evaluated(p.operation, p.case.delta, p.case.args, kinds=["jacobian"], **how)
+    return questions(p.operation, p.case, kind, said=said, either=either)
 
 
 def value_within_bound_of_truth(p: Point) -> Claims:

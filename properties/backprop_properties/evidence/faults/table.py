@@ -94,7 +94,7 @@ ASKS: Mapping[str, str] = {
     "batch": "leading batch axes",
     "kink": "the derivative at a kink that JAX takes",
     "mask": "logits of -inf, and 0 · log 0 = 0",
-    "aliasing": "results that share no memory with arguments or with each other",
+    "aliasing": "results that share no memory with arguments, with each other or with those of the next call",
 }
 
 
