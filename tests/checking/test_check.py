@@ -21,6 +21,8 @@ from backprop_properties.checking.elsewhere import Limits
 from backprop_properties.checking.report import CheckFailed, Report
 from backprop_properties.evidence.faults import FAULTS
 from backprop_properties.hints.gradients import is_network
+from backprop_properties.laws import points
+from backprop_properties.laws import trial as trial_module
 from backprop_properties.laws.failure import Failure, assignments
 from backprop_reference import OPERATIONS
 from samples import sampled
@@ -34,6 +36,36 @@ def reproduced(failure: Failure, **functions: Any) -> BaseException | None:
     except AssertionError as error:
         return error
     return None
+
+
+# ── By which bound ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def from_the_logarithm(x: Any) -> Any:
+    """A softmax that is right by another formula than the definition's, which has fewer digits of large logits."""
+    top = x.max(-1, keepdims=True)
+    return np.exp(x - (top + np.log(np.exp(x - top).sum(-1, keepdims=True))))
+
+
+def test_what_only_another_formula_allows_is_judged_by_that_and_not_called_again(monkeypatch: Any) -> None:
+    calls: list[bytes] = []
+    repeated: list[int] = []
+
+    def forward(x: Any) -> Any:
+        calls.append(x.tobytes())
+        return from_the_logarithm(x)
+
+    def repeating(p: Any, heard: Any) -> Any:
+        repeated.append(len(heard))
+        return points.repeating(p, heard)
+
+    monkeypatch.setattr(trial_module, "repeating", repeating)
+    assert check("softmax", forward=forward).passed
+    assert repeated
+    first, calls[:] = list(calls), []
+    monkeypatch.setattr(trial_module, "has_other_formulas", lambda row: False)  # all formulas, always
+    assert check("softmax", forward=forward).passed
+    assert calls == first
 
 
 # ── Right and wrong ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -317,6 +317,17 @@ def test_a_convention_and_digits_that_the_usual_formula_loses_are_told(
     assert not [note for note in right.notes if "are lost" in note or "a convention" in note]
 
 
+def test_lost_digits_are_looked_for_within_the_domain_alone() -> None:
+    def short(delta: Any, x: Any) -> Any:
+        if x.shape[-1] > 64:
+            raise ValueError("too long")
+        return delta * (1 - np.tanh(x) ** 2)
+
+    report = check("tanh", vjp=short, domain={"n": "at most 64"})
+    assert report.passed
+    assert any("digits of dx are lost" in note for note in report.notes), report.notes
+
+
 FIRST_LINES = {**STUDENTS, **{f"kernel {name}": row for name, row in KERNELS.items()}, **REPORTED}
 
 
