@@ -207,8 +207,9 @@ def _evaluated(
         program = program_of(f, cores, kind, (delta, *args), batched)
         errors = [_flushed(a, flushed) for a in point]
         value, derivatives = bounded(program, precision, point, errors)
-        if inside.eps < precision.eps:  # all of it inside, and a few roundings of what comes out
-            rounded = bounded(program, inside, point, errors)[0].bound + ROUNDINGS * precision.eps * np.abs(value.value)
+        if inside.eps < precision.eps:  # all of it inside, and roundings of what goes in and of what comes out
+            moved = [e + precision.eps * np.abs(a) for e, a in zip(errors, point, strict=True)]
+            rounded = bounded(program, inside, point, moved)[0].bound + ROUNDINGS * precision.eps * np.abs(value.value)
             value = Answer(value.value, np.minimum(value.bound, rounded))
         lost = ~np.isfinite(value.bound)  # where the forward overflows, nothing is claimed of its derivatives
         if some(lost):

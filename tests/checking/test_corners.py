@@ -200,7 +200,7 @@ def test_who_takes_batches_is_held_to_them_and_who_does_not_is_not() -> None:
     assert check("softmax", forward=softmax_of_one_maximum, batch=False).passed
     one = check("softmax", forward=softmax_of_one)
     assert one.passed
-    assert any("which softmax_of_one did not take" in note for note in one.notes)
+    assert any("of which softmax_of_one gave no right rows" in note for note in one.notes)
     assert batches_of(check("softmax", forward=softmax_of_one, batch=True))
 
 

@@ -19,6 +19,7 @@ from ..laws.claims import Certified, certified_errors
 from ..laws.trial import Trial
 from ..laws.truth import TRUTH_LAWS
 
+SIDES, NEXT = 8, 1e-3  # places beside a kink, drawn, and how far from it
 SIZES = np.geomspace(0.5, 700, 60)  # of numbers on both sides of 0, among which digits may get lost
 
 
@@ -27,11 +28,15 @@ def also_told(trial: Trial, names: Mapping[str, str], dtype: np.dtype[Any]) -> I
     row, promises = trial.row, trial.domain.promises
     if "vjp" in names and row.kinked and "kinks" not in promises:
         held = replace(trial, domain=replace(trial.domain, promises=promises | {"kinks"}))
-        found = held.first(_at_zeros(trial, dtype), "vjp_equals_jax_vjp")
-        if found is not None and found.expected is not None:
+        found = held.first(case := _at_zeros(trial, dtype), "vjp_equals_jax_vjp")
+        if found is not None and found.actual is not None and found.expected is not None:
+            low, high = _beside(trial, case)
+            slack = float(ml_dtypes.finfo(dtype).eps) ** 0.5
+            between = low - slack <= found.actual <= high + slack
+            side = "a convention" if between else f"not the slope of any side, {low:.3g} to {high:.3g}"
             yield (
-                f"a convention: at its kink {names['vjp']} takes {found.what} = {found.actual:g} where JAX takes "
-                f"{found.expected:g}; domain={{'kinks': True}} holds it to JAX's"
+                f"at its kink {names['vjp']} takes {found.what} = {found.actual:g} where JAX takes {found.expected:g}: "
+                f"{side}; domain={{'kinks': True}} holds it to JAX's"
             )
     if row.promise == "function" and trial.careful and dtype in FORMATS and not trial.domain.moderate:
         for kind, (what, x) in _lost_digits(trial, dtype).items():
@@ -46,6 +51,19 @@ def _at_zeros(trial: Trial, dtype: np.dtype[Any]) -> Case:
     case = ordinary_case(trial.domain, dtype)
     zeros = tuple(a if a.dtype.kind in "biu" else np.zeros_like(a) for a in case.args)
     return into_the_domain(trial.domain, replace(case, args=zeros, delta=np.ones_like(case.delta)))
+
+
+def _beside(trial: Trial, case: Case) -> tuple[float, float]:
+    """Between which numbers the right slopes are next to a kink, on all its sides."""
+    random = np.random.default_rng(0)
+    found: list[float] = []
+    for _ in range(SIDES):
+        near = [a if a.dtype.kind in "biu" else (NEXT * random.choice([-1, 1], a.shape)).astype(a.dtype)
+                for a in case.args]  # fmt: skip
+        (said,) = trial.point(case).ask((case.delta, near))
+        slopes = [answer.value for answer in said.vjp if answer is not None]
+        found += [float(end) for slope in slopes if slope.size for end in (slope.min(), slope.max())]
+    return min(found), max(found)
 
 
 def _lost_digits(trial: Trial, dtype: np.dtype[Any]) -> dict[str, tuple[str, float]]:

@@ -222,7 +222,7 @@ def examined(
             "not tried: batch axes before the shapes: those of a definition are letters in its shapes, as (b,n)"
         )
     if any(row.is_data) and alone:
-        why = "" if batch is False else f", which {' and '.join(alone)} did not take"
+        why = "" if batch is False else f", of which {' and '.join(alone)} gave no right rows"
         notes.append(f"not tried: leading batch axes{why}; ask with batch=True")
     unique = tuple(dict.fromkeys([*notes, *code.unrun()]))
     seconds = time.perf_counter() - started

@@ -247,7 +247,8 @@ class Measured:
         if how in (one.how for one in self.breaks):
             return "range"
         found, gradual = self.way(case, how)
-        if found is None or (gradual and how in ("small", "saturated", "number")):
+        lost = found is not None and how == "small" and found.where == SOMEWHERE  # among numbers that are right
+        if found is None or lost or (gradual and how in ("small", "saturated", "number")):
             if found is None:
                 return "formula"
             self._lose(violation, case)

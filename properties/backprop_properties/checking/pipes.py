@@ -1,10 +1,11 @@
 """Pipes of messages between processes: bytes, with their length before them."""
 
 import os
-import select
 import struct
-import time
 from collections.abc import Callable
+from os import sched_yield  # these three as they are now, whatever somebody's code replaces
+from select import select
+from time import perf_counter
 
 LENGTH = struct.Struct("<Q")
 PART, SOME = 1 << 20, 1 << 14  # bytes that are read at a time, at most and at least if there are as many
@@ -92,14 +93,14 @@ class Pipe:
 
     def _stay_awake(self) -> None:
         """Waits for what comes soon, while others that have something to do go first."""
-        end = time.perf_counter() + AWAKE
-        while not any(select.select([self.number], [], [], 0)) and time.perf_counter() < end:
-            os.sched_yield()
+        end = perf_counter() + AWAKE
+        while not any(select([self.number], [], [], 0)) and perf_counter() < end:
+            sched_yield()
 
     def _wait(self, until: Callable[[], None] | None, *, writing: bool = False) -> None:
         """Waits until there is something to read, or room to write; `until` hears of it if that takes long."""
         pipes = ([], [self.number]) if writing else ([self.number], [])
-        while until and not any(select.select(*pipes, [], LOOK)):
+        while until and not any(select(*pipes, [], LOOK)):
             until()
 
 
