@@ -1,7 +1,6 @@
 """The definition's text: which part of it a step of its program comes from."""
 
 import linecache
-from pathlib import Path
 from typing import Any
 
 from backprop_oracle.program import Equation
@@ -21,5 +20,5 @@ def quoted(equation: Equation, f: Any) -> str:
                     return ""
                 line = linecache.getline(frame.co_filename, start)
                 text = line.encode()[left:right].decode() if start == end else line.strip()
-                return text if 0 < len(text) <= LONGEST else f"line {start} of {Path(frame.co_filename).name}"
+                return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
     return ""
