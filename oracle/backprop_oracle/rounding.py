@@ -21,7 +21,8 @@ argument is, as libraries reduce it with all its digits. What is made of `exp` o
 that rounding, too, which `exp` turns into so many units as the exponent is large: `exp2(x) = exp(x log 2)`, `sinh` and
 `cosh` by `exp(x − log 2)` have `|x|` more, `erfc` by `exp(−x²)` has `x²` more. `erf` and the gamma functions have 20,
 the latter of the terms of Lanczos' formula, since their zeros are differences. A loop carries bounds as it carries
-values.
+values. In half precision a scalar function's value has all of this in the eps of float32, a rounding of its argument
+and a few of its own (`autodiff.py`).
 
 For a sum this is `eps × Σ|terms|`: the tolerance of every comparison with JAX, and the only one. A comparison of two
 numbers closer than their errors leaves the branch open: the bound then covers both branches. An index that is open

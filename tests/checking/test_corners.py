@@ -15,6 +15,7 @@ from backprop_properties.cases.domains import into_domain
 from backprop_properties.checking.floating_point import flushed
 from backprop_properties.checking.source_code import constants_of, lines_of, never_run, watched
 from backprop_properties.laws.failure import Failure
+from softmaxes import softmax_of_one_maximum, softmax_of_rows
 
 EDGE = 7.31
 
@@ -164,16 +165,6 @@ def test_lines_that_no_case_ran_are_told() -> None:
 
 
 # ── Batches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def softmax_of_rows(x: Any) -> Any:
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def softmax_of_one_maximum(x: Any) -> Any:
-    e = np.exp(x - x.max())
-    return e / e.sum(-1, keepdims=True)
 
 
 def softmax_of_one(x: Any) -> Any:

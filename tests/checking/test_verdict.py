@@ -12,7 +12,7 @@ from backprop_properties import Definition, check
 from backprop_properties.checking.asked import ABOUT_DERIVATIONS
 from backprop_properties.laws.table import LAWS
 from backprop_reference import OPERATIONS
-from softmaxes import diagonal_alone, softmax, softmax_vjp
+from softmaxes import diagonal_alone, softmax, softmax_of_one_maximum, softmax_of_rows, softmax_vjp
 
 F = Callable[..., Any]
 
@@ -190,16 +190,6 @@ KERNELS: Mapping[str, tuple[Any, dict[str, F], str]] = {
 # ── What bug reports of frameworks show ─────────────────────────────────────────────────────────────────────────────
 
 
-def softmax_of_rows(x: Any) -> Any:
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def by_the_largest_of_the_batch(x: Any) -> Any:
-    e = np.exp(x - x.max())
-    return e / e.sum(-1, keepdims=True)
-
-
 def as_packed_rows(x: Any) -> Any:
     """Rows of a wider array, as if they were one after the other."""
     base = x.base if x.ndim == 2 and x.base is not None and x.base.dtype == x.dtype and x.base.size >= x.size else None
@@ -265,7 +255,7 @@ BY_TERMS = "is right but for a sum over the leading axes, which is missing"
 REPORTED: Mapping[str, tuple[Any, dict[str, F], str]] = {
     "largest of the batch": (
         "softmax",
-        {"forward": by_the_largest_of_the_batch},
+        {"forward": softmax_of_one_maximum},
         "forward BAD MANNERS: wrong in batch",
     ),
     "packed rows": ("softmax", {"forward": as_packed_rows}, "forward BAD MANNERS: wrong in batches"),

@@ -56,13 +56,13 @@ def _at_zeros(trial: Trial, dtype: np.dtype[Any]) -> Case:
 def _beside(trial: Trial, case: Case) -> tuple[float, float]:
     """Between which numbers the right slopes are next to a kink, on all its sides."""
     random = np.random.default_rng(0)
-    found: list[float] = []
-    for _ in range(SIDES):
-        near = [a if a.dtype.kind in "biu" else (NEXT * random.choice([-1, 1], a.shape)).astype(a.dtype)
-                for a in case.args]  # fmt: skip
-        (said,) = trial.point(case).ask((case.delta, near))
-        slopes = [answer.value for answer in said.vjp if answer is not None]
-        found += [float(end) for slope in slopes if slope.size for end in (slope.min(), slope.max())]
+
+    def moved(a: Any) -> Any:
+        return a if a.dtype.kind in "biu" else (NEXT * random.choice([-1, 1], a.shape)).astype(a.dtype)
+
+    said = trial.point(case).ask(*((case.delta, list(map(moved, case.args))) for _ in range(SIDES)))
+    slopes = [answer.value for one in said for answer in one.vjp if answer is not None and answer.value.size]
+    found = [float(end) for slope in slopes for end in (slope.min(), slope.max())]
     return min(found), max(found)
 
 

@@ -44,10 +44,10 @@ class Point:
     """An implementation of an operation (`forward`, `jacobian` and `vjp`, each may be missing) at a case.
 
     `careful` asks for no more digits than a careful framework's formulas have, of which the definition's may stand
-    `alone` (`autodiff.evaluated`), and `promises`
-    are those of `PROMISES` that are held against the implementation. No NaN is passed in for the `numbers` (names of
-    arguments, and `delta`). `counts` are numbers of calls and of rows that are tried beside the usual ones, `batched`
-    says how many leading axes a function takes. `moderate` numbers are not to be left.
+    `alone` (`autodiff.evaluated`), and `promises` are those of `PROMISES` that are held against the implementation.
+    No NaN is passed in for the `numbers` (names of arguments, and `delta`). `counts` are numbers of calls and of rows
+    that are tried beside the usual ones, `batched` says how many leading axes a function takes. `moderate` numbers
+    are not to be left.
     """
 
     operation: Row
