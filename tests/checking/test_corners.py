@@ -14,6 +14,7 @@ from backprop_properties.cases.corners import MEASURES, Corner, brought_to, corn
 from backprop_properties.cases.domains import into_domain
 from backprop_properties.checking.floating_point import flushed
 from backprop_properties.checking.source_code import constants_of, lines_of, never_run, watched
+from backprop_properties.evidence.faults.corners import CORNERS
 from backprop_properties.laws.failure import Failure
 from softmaxes import softmax_of_one_maximum, softmax_of_rows
 
@@ -265,3 +266,19 @@ def test_a_gradient_that_is_left_out_is_in_the_first_line() -> None:
     assert report.passed
     assert "right, but dy not given" in str(report).splitlines()[0]
     assert report.to_dict()["missing"] == ("dy",)
+
+
+def test_every_entry_is_tried_beyond_a_number_on_one_side_of_0() -> None:
+    measures = [
+        tried.corner.measure for tried in corners(["n"], [100.0]) if tried.corner and tried.corner.number == 100
+    ]
+    assert {"all below", "all above"} <= {*measures}
+    normal = np.random.default_rng(0).standard_normal
+    assert brought_to(Corner("all below", 100.0), normal(7), np.random.default_rng(0)).max() < -100
+    assert brought_to(Corner("all above", 100.0), normal(7), np.random.default_rng(0)).min() > 100
+
+
+def test_a_nan_that_a_maximum_loses_is_found_wherever_it_is() -> None:
+    (fault,) = (f for f in CORNERS if f.name == "corner-max-pool2d-nan-last-of-a-window")
+    report = check(fault.operation, forward=fault.forward)
+    assert [f.law for f in report.failures] == ["nan_in_nan_out"], report.summary()
