@@ -55,11 +55,14 @@ def made_again(u: Any, again: Again, axes: int = 0) -> Any:
     >>> with np.errstate(all="ignore"):
     ...     made_again(x.sum(-1), lambda rows, c: (x[rows] * c * c).sum(-1))
     array([1.e+308, 6.e+000])
+    >>> with np.errstate(all="ignore"):
+    ...     made_again(np.array(np.inf), lambda rows, c: (1e-200 * c) * (np.inf * c))
+    np.float64(inf)
     """
     c = u.dtype.type(SCALES[u.itemsize])
     rows = ~np.isfinite(u).all(tuple(range(u.ndim - axes, u.ndim))) if u.ndim > axes else ...
-    some = u[rows]
-    some = np.where(np.isfinite(some), some, again(rows, c) / c / c)
+    some, scaled = u[rows], again(rows, c) / c / c
+    some = np.where(np.isfinite(some) | np.isnan(scaled), some, scaled)  # an infinity times what has become 0 is NaN
     if rows is ...:
         return some[()]
     u[rows] = some
