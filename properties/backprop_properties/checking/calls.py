@@ -15,7 +15,7 @@ LINE = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)  # of the trace o
 TRACE = re.compile(r"^(Fatal Python error|Current thread|Thread 0x).*", re.MULTILINE | re.DOTALL)
 
 
-A_FEW = 16  # calls from one look at the processes to the next
+SOON = 0.01  # seconds from one look at the processes to the next
 
 
 class Call(NamedTuple):
@@ -84,7 +84,7 @@ class Calls:
         self.program, self.step, self.memory, self.on_call, self.path = program, step, memory, on_call, path
         self.until, self.limit = time.monotonic() + seconds, float("inf")
         self.last: Call | None = None
-        self.running = False
+        self.running, self.looked = False, 0.0
         self.counts: dict[str, int] = {}
 
     def measure(self) -> None:
@@ -93,13 +93,15 @@ class Calls:
 
     def begin(self, kind: str, args: tuple[Any, ...], name: str = "") -> Call:
         """Counts a call that is to be made, with the id `name`."""
-        if time.monotonic() > self.until:
+        now = time.monotonic()
+        if now > self.until:
             raise Late
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self.last = Call(kind, self.counts[kind], args, name)
         self.on_call(kind, self.counts[kind])
         self.running = True
-        if self.counts[kind] % A_FEW == 0:
+        if now > self.looked + SOON:
+            self.looked = now
             self._not_a_crowd()
         return self.last
 

@@ -203,19 +203,23 @@ def counted(result: Any, names: Sequence[str], what: str) -> Sequence[Any]:
 
 def array_from(value: Any, what: str, dtype: Any = None) -> Any:
     """A result as a numeric array; Python's own numbers have no dtype and take that of the arguments, as in NumPy."""
+    array = value if type(value) is np.ndarray else _converted(value, what, dtype)
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise Unusable(f"{what} an array of {array.dtype}, expected real numbers")
+    return array
+
+
+def _converted(value: Any, what: str, dtype: Any) -> Any:
     if isinstance(value, Other):
         raise Unusable(f"{what} {printable(value.said)[:300]}")
     if value is None or inspect.isgenerator(value) or isinstance(value, NO_ARRAYS):
         raise Unusable(f"{what} {named(value)}, expected an array")
     try:
-        array = np.asarray(value, dtype if is_pythons(value) else None)
+        return np.asarray(value, dtype if is_pythons(value) else None)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         raise Unusable(f"{what} {named(value)}, which is no array: {said(error)}") from None
-    if array.dtype.kind == "c" or (array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16"):
-        raise Unusable(f"{what} an array of {array.dtype}, expected real numbers")
-    return array
 
 
 def is_pythons(value: Any) -> bool:

@@ -3,6 +3,7 @@
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from os import sched_yield  # these three as they are now, whatever somebody's code replaces
 from select import select
 from time import perf_counter
@@ -22,6 +23,13 @@ class Pipe:
 
     def __init__(self, number: int) -> None:
         self.number, self.rest = number, b""
+
+    def widen(self) -> None:
+        """Gives the pipe room for most messages, so that whoever writes one need not wait for the reader; on Linux."""
+        with suppress(ImportError, AttributeError, OSError):  # there may be no more room for this user
+            import fcntl
+
+            fcntl.fcntl(self.number, fcntl.F_SETPIPE_SZ, PART)
 
     def send(self, message: bytes, until: Callable[[], None] | None = None) -> None:
         """Writes a message; `until` is called every now and then while nobody reads, and may raise.

@@ -38,6 +38,8 @@ class Program:
         assert self.process.stderr
         self.asks, self.answers = Pipe(self.process.stdin.fileno()), Pipe(self.process.stdout.fileno())
         os.set_blocking(self.asks.number, False)
+        for pipe in (self.asks, self.answers):
+            pipe.widen()
         self.ready, self.tail, self.others = False, b"", _tasks()
         self.drain = Thread(target=self._drained, args=(self.process.stderr.fileno(),), daemon=True)
         self.drain.start()
