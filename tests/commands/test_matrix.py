@@ -105,7 +105,7 @@ def test_a_cell_is_the_verdict_or_why_there_is_none(run: Run) -> None:
         "c: there is no file c.py",
         "add, b: add is slow",
         f"tanh, a: vjp WRONG: {DIAGONAL}",
-        "softmax, b: vjp UNSTABLE: digits: unstable",
+        "softmax, b: vjp UNSTABLE: digits: unstable; NaN",
     ]
     assert run.exit_code == 1
 
@@ -123,7 +123,7 @@ def test_a_right_cell_that_says_less_tells_it() -> None:
     matrix = beside(run)
     assert words(matrix) == {("add", "a"): "right", ("tanh", "a"): "NOTHING COMPARED", ("softmax", "a"): "right"}
     assert matrix.causes == [
-        "add, a: vjp UNSTABLE, which is not asked for: digits: unstable",
+        "add, a: vjp UNSTABLE, which is not asked for: digits: unstable; NaN",
         "tanh, a: nothing was compared",
         "softmax, a: a forward alone: no backward pass was judged",
     ]

@@ -121,7 +121,12 @@ def test_ordinary_inputs_do_not_show_the_fault(fault):
 
 ASKED = {"": {}, "batch": {"batch": True}} | {
     asks: {"domain": {promise: True}}
-    for asks, promise in (("kink", "kinks"), ("mask", "masks"), ("aliasing", "aliasing"))
+    for asks, promise in (
+        ("kink", "kinks"),
+        ("mask", "masks"),
+        ("aliasing", "aliasing"),
+        ("infinity", "infinities"),
+    )
 }
 
 

@@ -18,7 +18,15 @@ from backprop_properties.laws.claims import Violation
 from backprop_reference import OPERATIONS
 from samples import first_of_each, sampled
 
-DOMAINS = {"kink": {"kinks": True}, "mask": {"masks": True}, "aliasing": {"aliasing": True}}
+DOMAINS = {
+    asks: {promise: True}
+    for asks, promise in (
+        ("kink", "kinks"),
+        ("mask", "masks"),
+        ("aliasing", "aliasing"),
+        ("infinity", "infinities"),
+    )
+}
 
 # A fault for each cause and family of operations, and what its hint must say.
 TOLD = {
@@ -87,6 +95,8 @@ TOLD = {
     "matvec-batch-mean": "dW is divided by the number of examples",
     "relu-nan-at-zero": "relu is exactly 0",
     "leaky-relu-at-zero": "leaky_relu is exactly 0",
+    "leaky-relu-slope": "0.1 where the definition has 0.01",
+    "relu-product-at-infinity": "u is NaN at -inf: 0 · ∞",
     "size-7": "wrong for n = 7 and right for 6, 8, 14",
     "sometimes-every-seventh": "of 12 calls with the same arguments",
     "log-epsilon": "1e-12 were added to x",

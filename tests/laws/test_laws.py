@@ -36,8 +36,11 @@ def laws_of(name: str) -> set[str]:
     special |= {"softmax_ignores_a_shift"} if name == "softmax" else set()
     special |= {"vjp_of_one_equals_jax_grad"} if scalar else set()
     special |= {"factors_equal_jax_and_multiply_to_the_jacobian"} if name in DERIVATIONS else set()
+    special |= {"infinities_give_what_the_definition_gives"} if name != "logistic_regression" else set()  # NaN, mostly
     special |= {"sums_up_to_the_largest_are_numbers"} if name in SUMS else set()
     always = set(EVERY_LAW) - {
+        "infinities_give_what_the_definition_gives",
+        "bears_another_thread",  # whoever calls the reference, nothing interrupts it
         "sums_up_to_the_largest_are_numbers",
         "masks_count_for_nothing",
         "softmax_ignores_a_shift",

@@ -26,8 +26,13 @@ PROMISES: Mapping[str, str] = {  # what the reference promises beyond the formul
     "masks": "a logit of -inf counts for nothing, and 0 · log 0 = 0",
     "empty": "sizes may be 0",
     "aliasing": "results share no memory with arguments, with each other or with those of the next call",
+    "infinities": "an infinite argument gives what the definition gives there, if that is a number or an infinity",
+    "threads": "a call bears another one in the middle of it, from another thread",
 }
-SEEN_BY = {"aliasing": "leaves_its_inputs_alone"}  # promises that a law is about which cannot always be tried
+SEEN_BY = {  # promises that a law is about which cannot always be tried
+    "aliasing": "leaves_its_inputs_alone",
+    "threads": "bears_another_thread",
+}
 EVERYWHERE: Mapping[str, str] = {
     "finite": "no NaN is passed in",
     "moderate": "no NaN is passed in, and no number beyond ±30 or closer to 0 than 1e-3, but 0 itself",
@@ -109,9 +114,8 @@ def domain_of(operation: "Row", domain: Mapping[str, Any] | None, untried: Colle
     """The domain of an operation, or one clear error; of promises that only `untried` laws see nothing is said.
 
     >>> from backprop_reference import OPERATIONS
-    >>> domain_of(OPERATIONS["softmax"], {"m": "multiple of 8"})
-    Traceback (most recent call last):
-    ValueError: softmax: domain has no 'm'; it may have x, delta, n, values, kinks, masks, empty, aliasing
+    >>> domain_of(OPERATIONS["softmax"], {"n": "multiple of 8", "masks": True}).words[:2]
+    ('n is multiple of 8', 'tried, too: masks (a logit of -inf counts for nothing, and 0 · log 0 = 0)')
     """
     if domain is not None and not isinstance(domain, Mapping):
         raise TypeError(f"{operation.name}: domain must be a mapping, as {{'values': 'finite'}}, got {domain!r}")
@@ -143,8 +147,9 @@ def domain_of(operation: "Row", domain: Mapping[str, Any] | None, untried: Colle
         else:
             names = ", ".join([*arguments, *operation.letters, "values", *PROMISES])
             raise ValueError(f"{operation.name}: domain has no {key!r}; it may have {names}")
-    told = [name for name in PROMISES if _matters(name, operation) and SEEN_BY.get(name) not in untried]
-    words += [_tried(name, name in promises) for name in told]
+    told = [name for name in PROMISES if matters(name, operation) and SEEN_BY.get(name) not in untried]
+    words += [f"tried, too: {name} ({PROMISES[name]})" for name in told if name in promises]
+    words += _not_tried([name for name in told if name not in promises])
     nan, moderate = everywhere is None, everywhere == "moderate"
     stated = frozenset(given) & set(arguments) | frozenset(operation.integers)
     found = Domain(operation, kinds, rules, frozenset(promises), nan, moderate, tuple(words), stated)
@@ -173,13 +178,12 @@ def fitting(own: Sequence[str], domain: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in domain.items() if key in names}
 
 
-def _tried(promise: str, tried: bool) -> str:
-    if tried:
-        return f"tried, too: {promise} ({PROMISES[promise]})"
-    return f"not tried: {promise} ({PROMISES[promise]}); ask with domain={{{promise!r}: True}}"
+def _not_tried(promises: Sequence[str]) -> list[str]:
+    names, first, more = ", ".join(promises), promises[:1], ", …" * (len(promises) > 1)
+    return [f"not tried: {names}; ask with domain={{{name!r}: True}}{more}" for name in first]
 
 
-def _matters(promise: str, operation: "Row") -> bool:
+def matters(promise: str, operation: "Row") -> bool:
     """Whether a promise says anything of an operation."""
     if promise == "kinks":
         return operation.kinked

@@ -8,7 +8,7 @@ from .case import Array
 
 
 def _strided(a: Array) -> Array:
-    wide = np.zeros((*a.shape, 2), a.dtype)
+    wide = np.zeros((*a.shape, 3), a.dtype)
     wide[..., 0] = a
     return wide[..., 0]
 
@@ -21,11 +21,16 @@ def _offset(a: Array) -> Array:
 
 
 def _of_wider_rows(a: Array) -> Array:
-    """Rows of an array that goes on: their distance is not their length."""
+    """Rows of an array that begins before them, and goes on: their distance is not their length."""
     wide = np.ones((*a.shape[:-1], a.shape[-1] + 3 if a.ndim else 1), a.dtype)
-    part = wide[..., : a.shape[-1]] if a.ndim else wide[0, ...]
+    part = wide[..., 1 : a.shape[-1] + 1] if a.ndim else wide[0, ...]
     part[...] = a
     return part
+
+
+def _rows_reversed(a: Array) -> Array:
+    """The first axis alone goes backwards in memory."""
+    return a[::-1].copy()[::-1] if a.ndim else a.copy()
 
 
 def _read_only(a: Array) -> Array:
@@ -34,10 +39,13 @@ def _read_only(a: Array) -> Array:
     return b
 
 
+Together = Callable[[Sequence[Array]], list[Array]]  # of all arrays of a call
+
 LAYOUTS: Mapping[str, Callable[[Array], Array]] = {
     "Fortran order": lambda a: np.array(a, order="F"),
     "strided": _strided,
     "reversed": lambda a: np.flip(np.flip(a).copy()),
+    "whose rows are in reverse order": _rows_reversed,
     "offset": _offset,
     "rows of a wider array": _of_wider_rows,
     "read-only": _read_only,
@@ -72,12 +80,15 @@ def _overlapping(arrays: Sequence[Array]) -> list[Array]:
 
 
 def _of_one_number(arrays: Sequence[Array]) -> list[Array]:
-    """Arrays whose rows are their first number each, with a stride of 0."""
-    return [np.broadcast_to(a[..., :1], a.shape) if a.ndim and a.size else a for a in arrays]
+    """Arrays whose rows are their first number each, with a stride of 0, but for the cotangent: what is the same for
+    all of a row may be what a vjp does not see.
+    """
+    delta, *args = arrays
+    return [delta, *(np.broadcast_to(a[..., :1], a.shape) if a.ndim and a.size else a for a in args)]
 
 
 OVERLAPPING = "that overlap in memory"
-SHARED: Mapping[str, Callable[[Sequence[Array]], list[Array]]] = {  # all arrays of a call, with other numbers
+SHARED: Mapping[str, Together] = {  # with other numbers
     OVERLAPPING: _overlapping,
-    "whose rows are one number each": _of_one_number,
+    "whose rows are one number each, but for delta": _of_one_number,
 }

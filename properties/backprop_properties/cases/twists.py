@@ -29,12 +29,17 @@ def same(operation: Row, case: Case, k: int) -> Case:
 
 
 def zero(operation: Row, case: Case, k: int) -> Case:
-    """What goes into the first unit of each layer is exactly 0, where no rounding leaves a doubt."""
+    """What goes into the first unit of each layer is exactly 0, where no rounding leaves a doubt; without layers, the
+    first entry of each argument that may be any number.
+    """
     axes = dict(zip(operation.arguments, operation.cores, strict=False))
     layers = [layer for layer in operation.layers if len(axes[layer.W]) == 2]
     args = {name: a.copy() for name, a in zip(operation.arguments, case.args, strict=True)}
     for name in (name for layer in layers for name in (layer.W, layer.b) if name):
         args[name][:1] = 0
+    for name in operation.arguments if not operation.layers else ():
+        if args[name].size and args[name].dtype.kind not in "biu" and name not in operation.domain:
+            args[name].flat[0] = 0
     return replace(case, args=tuple(args.values()))
 
 
@@ -81,8 +86,10 @@ def decades(operation: Row, case: Case, k: int) -> Case:
 
 
 def whole(operation: Row, case: Case, k: int) -> Case:
-    """Whole numbers, or halves."""
-    return _each(case, lambda a: np.rint(a * (3 + 3 * (k % 2))) / (1 + k % 2))
+    """Whole numbers, halves, or whole numbers that are large."""
+    large = min(1e5, float(ml_dtypes.finfo(case.dtype).max) ** 0.5)
+    by, parts = ((3, 1), (6, 2), (large, 1))[k // 96 % 3]
+    return _each(case, lambda a: np.rint(a * by) / parts)
 
 
 def negative_zeros(operation: Row, case: Case, k: int) -> Case:

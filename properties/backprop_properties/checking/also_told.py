@@ -1,5 +1,5 @@
-"""What a check that passes tells beside its verdict, and holds against nobody: the slope that is taken at a kink, and
-where the usual formula loses its digits.
+"""What a check that passes tells beside its verdict, and holds against nobody: the slope that is taken at a kink, where
+the usual formula loses its digits, and whether another thread may call.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,10 @@ from ..cases.case import Case
 from ..cases.domains import into_the_domain
 from ..cases.plan import ordinary_case
 from ..laws.claims import Certified, certified_errors
+from ..laws.threads import bears_another_thread
 from ..laws.trial import Trial
 from ..laws.truth import TRUTH_LAWS
+from .asked import PROMISED
 
 SIDES, NEXT = 8, 1e-3  # places beside a kink, drawn, and how far from it
 SIZES = np.geomspace(0.5, 700, 60)  # of numbers on both sides of 0, among which digits may get lost
@@ -37,6 +39,15 @@ def also_told(trial: Trial, names: Mapping[str, str], dtype: np.dtype[Any]) -> I
             yield (
                 f"at its kink {names['vjp']} takes {found.what} = {found.actual:g} where JAX takes {found.expected:g}: "
                 f"{side}; domain={{'kinks': True}} holds it to JAX's"
+            )
+    if trial.interruption and "threads" not in promises:
+        laws = {**trial.laws, PROMISED["threads"]: bears_another_thread}
+        held = replace(trial, laws=laws, domain=replace(trial.domain, promises=promises | {"threads"}))
+        if held.first(ordinary_case(trial.domain, dtype), PROMISED["threads"]):
+            of = " and ".join(names[kind] for kind in ("forward", "vjp") if kind in names)
+            yield (
+                f"not for threads: {of} gave something else when another thread called in the middle of a call; "
+                "domain={'threads': True} holds them to the same"
             )
     if row.promise == "function" and trial.careful and dtype in FORMATS and not trial.domain.moderate:
         for kind, (what, x) in _lost_digits(trial, dtype).items():

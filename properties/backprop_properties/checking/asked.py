@@ -15,7 +15,12 @@ from .options import some_of
 from .python_files import Implementation, operation_named
 from .verdict import PARTS
 
-BATCHES, MASKS = "batch_equals_the_loop", "masks_count_for_nothing"  # laws that may be asked for
+BATCHES = "batch_equals_the_loop"
+PROMISED = {  # laws that promises ask for
+    "masks": "masks_count_for_nothing",
+    "infinities": "infinities_give_what_the_definition_gives",
+    "threads": "bears_another_thread",
+}
 ABOUT_DERIVATIONS = "factors_equal_jax_and_multiply_to_the_jacobian"
 OF_OTHER_COTANGENTS = {"vjp_is_linear", "zero_cotangent_gives_zeros"}
 ROWS_ALONE = "only"  # of `batch`
@@ -45,7 +50,7 @@ def trial_of(
     where = domain_of(row, domain, untried)
     left_out = {ABOUT_DERIVATIONS, *untried}
     left_out |= {BATCHES} if not any(row.is_data) else set()
-    left_out |= {MASKS} if "masks" not in where.promises else set()
+    left_out |= {law for promise, law in PROMISED.items() if promise not in where.promises}
     left_out |= {"nan_in_nan_out"} if not where.nan else set()
     left_out |= OF_OTHER_COTANGENTS if where.kinds.get("delta", "real") != "real" else set()
     truth = level == "strict" or row.promise == "definition"  # no digits of the lecture's stand behind a definition

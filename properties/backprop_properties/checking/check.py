@@ -11,15 +11,16 @@ import numpy as np
 from backprop_oracle.definition import Definition
 from backprop_oracle.rows import Row
 
-from ..cases.domains import domain_of
+from ..cases.domains import domain_of, matters
 from ..cases.plan import Planned, further, ordinary_case, plan
+from ..laws.claims import Violation
 from ..laws.failure import Failure, failure_at
 from ..laws.manners import LOOKED_AT
 from ..laws.points import Functions
 from ..laws.trial import EVERY_LAW, Trial
 from ..verification.every_law import everywhere
 from .also_told import also_told
-from .asked import BATCHES, MASKS, row_of, trial_of
+from .asked import BATCHES, PROMISED, row_of, trial_of
 from .batches import judged_on_batches, takers
 from .by_part import Narrow, narrower
 from .command import Remote
@@ -39,6 +40,8 @@ from .verdict import HELD, PARTS, RIGHT, Verdict, together
 MOST_AXES = 3  # of a batch
 FLUSHED = "subnormal numbers were taken for 0, as by a library that was built with -Ofast; they count again"
 SHOWN = 8  # numbers of a code
+TWICE = "says_the_same_twice"
+AT_FIRST = {"forward": "forward_equals_jax", "vjp": "vjp_equals_jax_vjp"}
 ALONE = "leaves_the_judge_alone"  # a law of this process, and no claim about numbers
 
 
@@ -81,8 +84,10 @@ def check(
     are asked for that not every careful implementation makes, as `{"masks": True, "kinks": True}`.
     The numbers of an argument, or delta, are "positive", "non-negative", "non-zero", "one-hot", "distribution",
     "integers" or "real"; a size is 8, (1, 5), "multiple of 8", "at least 2", "at most n", "even", "odd" or
-    "power of two"; `values` are "finite" or "moderate"; promises are kinks, masks, empty, aliasing. No function is
-    called outside it.
+    "power of two"; `values` are "finite" or "moderate"; promises are kinks (there the derivative is
+    JAX's), masks (logits of -inf count for nothing), empty (sizes may be 0), aliasing (results in memory of their own),
+    infinities (they give what the definition gives) and threads (another may call in the middle of a call). No function
+    is called outside it.
     `may_write`: arguments that may be overwritten. `waive`: laws, or parts of the verdict (formula, range, digits,
     manners), that are not held against it; the report names them.
     `convention`: how you lay out one of the lecture's operations, as `{"batch": "first", "W": "in,out"}`; see
@@ -163,9 +168,10 @@ def examined(
         watched = {kind: f and leaving_alone(f, judging, replaced) for kind, f in code.functions.items()}
         code = code._replace(functions=watched)
     constants = code.constants
-    trial = judged_on_batches(
-        trial_of(row, code.functions, level, domain, may_write, waive, code.untried), batch, DTYPES[dtypes[0]]
-    )
+    trial = trial_of(row, code.functions, level, domain, may_write, waive, code.untried)
+    trial = replace(trial, constants=constants, interruption=code.interruption)
+    at_first = _wrong_at_first(trial, DTYPES[dtypes[0]])
+    trial = judged_on_batches(trial, batch, DTYPES[dtypes[0]])
     narrow, wide = narrower(trial, DTYPES[dtypes[0]]) if shrink else [], trial
     if narrow:
         targets = {"y": max(one.domain for one in narrow)}  # one-hot, if that is all that one of them takes
@@ -201,10 +207,10 @@ def examined(
 
         how: Any = {"first": first, "careful": level != "strict", "shrink": shrink}
         before, said_before = dict(checks), list(notes)
-        found, missing, said_of = tried_in(trial, cases(), dtype, seed, checks, notes, constants, count, **how)
+        found, missing, said_of = tried_in(trial, cases(), dtype, seed, checks, notes, count, **how)
         if isinstance(row, Definition) and row.in_letters and (anew := _traced_anew(trial, row, found)):
             trial, checks, notes = anew, before, said_before  # one trace does not serve all sizes, after all
-            found, missing, said_of = tried_in(trial, cases(trial), dtype, seed, checks, notes, constants, count, **how)
+            found, missing, said_of = tried_in(trial, cases(trial), dtype, seed, checks, notes, count, **how)
         not_given |= dict.fromkeys(missing)
         verdicts[dtype] = said_of
         failures += [replace(f, functions=names, options=options, definition=definition) for f in found]
@@ -213,6 +219,9 @@ def examined(
         told = _replaced(trial, names, replaced, DTYPES[dtypes[0]])
         failures.append(told)
         checks[ALONE, dtypes[0]] = Checked(ALONE, dtypes[0], 1, 1, failed=True)
+    for failure in at_first:
+        failures.append(replace(failure, functions=names, options=options, definition=definition))
+        checks[TWICE, dtypes[0]] = replace(checks.get((TWICE, dtypes[0]), Checked(TWICE, dtypes[0])), failed=True)
     if not failures and not narrow:
         notes += [*also_told(trial, names, DTYPES[dtypes[0]]), _not_asked(dtypes, level)]
     right = [kind for kind, said in together(verdicts).items() if said.formula == RIGHT] if shrink else [*names]
@@ -232,12 +241,28 @@ def examined(
     judged = together(verdicts) if shrink else {}
     for one in narrow:
         judged[one.kind] = judged.get(one.kind, Verdict()).narrowed(f"right for y={one.domain} only")
+    for failure in at_first:
+        judged[failure.function] = judged.get(failure.function, Verdict()).rude("remembers earlier calls")
     if replaced:
         judged[told.what] = judged.get(told.what, Verdict()).rude("replaces what judges it")
     against = tuple(part for part in HELD[level] if part not in waive)
-    asked = (BATCHES,) * (batch is True) + (MASKS,) * ("masks" in trial.domain.promises)
+    promised = [law for promise, law in PROMISED.items() if promise in trial.domain.promises and matters(promise, row)]
+    of_calls = bool({"forward", "vjp"} & {*names})  # of a Jacobian alone no other law says anything
+    asked = tuple(law for law in [*[BATCHES] * (batch is True), *promised] if law in trial.laws and of_calls)
     report = Report(row.name, level, tuple(dtypes), seed, *found_of, verdicts=judged, held=against, asked=asked)
     return replace(report, pictures=pictured(trial, report)) if pictures and failures else report
+
+
+def _wrong_at_first(trial: Trial, dtype: np.dtype[Any]) -> list[Failure]:
+    """The failures of functions that are wrong at the first call of all, and right when they are called again."""
+    case, found = ordinary_case(trial.domain, dtype), []
+    for kind, law in AT_FIRST.items():
+        violation = trial.first(case, law) if TWICE in trial.laws and law in trial.laws else None
+        if violation and violation.actual is not None and trial.first(case, law) is None:
+            message = f"{kind} returned other numbers at its first call: {violation.message}"
+            failure = failure_at(trial.row, TWICE, Violation(kind, message), case)
+            found.append(replace(failure, part="manners"))
+    return found
 
 
 def _replaced(trial: Trial, names: Mapping[str, str], replaced: Sequence[str], dtype: np.dtype[Any]) -> Failure:
@@ -276,12 +301,14 @@ def replay(
     row, functions = row_of(operation, convention, batch), {"forward": forward, "vjp": vjp, "jacobian": jacobian}
     refuse_no_functions(row.name, functions)
     if any(functions.values()):
-        trial = trial_of(row, functions, level, domain, may_write)
+        code = code_of(functions)
+        trial = trial_of(row, code.functions, level, domain, may_write)
+        trial = replace(trial, interruption=code.interruption)
     elif isinstance(row, Definition):
         raise ValueError(f"{row.name}: nothing to try; give forward=, vjp= or jacobian=")
     else:
         trial = Trial(implementation or row, everywhere(row), EVERY_LAW)
-    if law == "says_the_same_twice" and np.size(delta) <= LOOKED_AT:
+    if law == TWICE and np.size(delta) <= LOOKED_AT:
         trial = replace(trial, counts=(MOST_CALLS,))  # a failure may be of the last
     if law not in trial.laws:
         raise ValueError(f"unknown law {law!r}; there are {', '.join(trial.laws)}")

@@ -20,7 +20,11 @@ ENOUGH = 1 << 26  # bytes of an answer to small arguments; to large ones, eight 
 SECONDS, MEGABYTES = 60.0, 4096  # for a call, and for what all of them may ask for, if nobody says otherwise
 MOST_NAMED = 8  # functions of a program
 ENDING = 0.2  # seconds in which a program ends by itself when it is told to
-UNTRIED = ("leaves_its_inputs_alone", "takes_any_memory_layout")  # of laws: what travels as text has neither
+UNTRIED = (  # laws about what a text that travels, or a program in another language, does not have
+    "leaves_its_inputs_alone",
+    "takes_any_memory_layout",
+    "bears_another_thread",
+)
 NOTE = (
     "over a pipe, writes to arguments, shared memory and memory layouts are not tried, and the numbers in the code of "
     "{} are not known"

@@ -58,9 +58,7 @@ def elsewhere(
         loaded = subject.load(m.Hold(pickled, sys.path))
         if isinstance(loaded, m.Refused):
             raise TypeError(f"isolated=True: {loaded.message}")
-        proxies = {kind: subject.function(kind, name) for kind, name in names.items()}
-        code = Code(proxies, tuple(loaded.constants), lambda: subject.lines_left, subject.unrun)
-        return returned(operation, names, lambda: examine(code))
+        return returned(operation, names, lambda: examine(subject.code(loaded, names)))
     except Late as late:
         kind, number = max(subject.calls.counts.items(), key=lambda pair: pair[1], default=("forward", 0))
         far = f"not done after {limits.seconds:g} s and {number:,} calls of {kind}"

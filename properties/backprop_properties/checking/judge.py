@@ -232,9 +232,7 @@ def _loaded(task: Task, operation: str, subject: Subject, path: Path) -> Code:
     loaded = subject.load(_to_load(task, operation, path))
     if isinstance(loaded, m.Refused):
         raise NotImported(loaded.message)
-    names = names_of(task, operation)
-    functions = {kind: subject.function(kind, names[kind]) for kind in loaded.kinds}
-    return Code(functions, tuple(loaded.constants), lambda: subject.lines_left, subject.unrun)
+    return subject.code(loaded, names_of(task, operation))
 
 
 def row_of(task: Task, operation: str) -> Any:

@@ -44,6 +44,7 @@ SOMEWHERE = "at some numbers"
 SILENT = ("small", "saturated")
 COARSE = 0.01  # where errors grow, those before the sixth digit is lost are near it, whatever luck they have
 ALREADY_LOST = 2.0**12  # eps: so large an error before a bound shows that it grows; a few roundings are not
+A_QUARTER = 0.25  # of a number, which shows it in formats that have few digits to lose
 
 MANNERS: Mapping[str, tuple[str, str]] = {  # laws about the circumstances of a call: a pattern of messages, the words
     "leaves_its_inputs_alone": (r".* wrote to its argument (.*)", r"writes to \1"),
@@ -54,8 +55,15 @@ MANNERS: Mapping[str, tuple[str, str]] = {  # laws about the circumstances of a 
     "takes_any_memory_layout": (r".*", "takes some memory layouts only"),
     "batch_equals_the_loop": (r".*", "wrong in batches"),
     "nan_in_nan_out": (r".*", "hides a NaN"),
+    "infinities_give_what_the_definition_gives": (r".*", "wrong at an infinity"),
+    "bears_another_thread": (r".*", "not for threads"),
 }
-ALONE = ("leaves_its_inputs_alone", "keeps_the_dtype", "says_the_same_twice")  # about no value: a formula explains none
+ALONE = (  # about no value: a formula explains none
+    "leaves_its_inputs_alone",
+    "keeps_the_dtype",
+    "says_the_same_twice",
+    "bears_another_thread",
+)
 WRITES = "writes-input"
 REMEMBERS = ("stale", "intermittent")  # causes: experiments with the calls have shown it
 KINK = "kink"  # likewise: it is the formula, in whatever circumstances
@@ -345,7 +353,7 @@ class Measured:
             how == "number" and before is not None and relative_error(before) > COARSE
         ):  # the bound is another argument's
             return Break(how, SOMEWHERE, far, violation, bound=0.0), False
-        grows = before is not None and relative_error(before) > ALREADY_LOST * self.eps
+        grows = before is not None and relative_error(before) > min(ALREADY_LOST * self.eps, A_QUARTER)
         towards = name, float(np.sign(bound)), abs(bound) < abs(first)
         return Break(how, self._since(name, first, bound), at, self.violation(at) or violation, towards, bound), grows
 
@@ -386,13 +394,14 @@ class Measured:
         return entry
 
     def _since(self, name: str, first: float, bound: float) -> str:
-        """`from 354.9`, `below -709.8`, `from x = 1e-309 towards 0`."""
+        """`from 354.9`, `below -709.8`, `at inf`, `from x = 1e-309 towards 0`."""
         of = f"{name} = " if name == "delta" or len([n for n in self.names if n != "delta"]) > 1 else ""
         if bound == 0:
             return f"at {name} = 0"
         if abs(bound) < abs(first):
             return f"from {of}{shown(bound)} towards 0"
-        return f"{'from' if bound > 0 else 'below'} {of}{shown(bound)}"
+        word = "at" if np.isinf(bound) else "from" if bound > 0 else "below"
+        return f"{word} {of}{shown(bound)}"
 
     def of_a_law(self, law: str, own: Mapping[str, tuple[Violation, Case]]) -> Break:
         """What is said of a range that no way leads to."""
@@ -407,6 +416,8 @@ class Measured:
         where = one.where.replace("from ", "from about ").replace("below ", "below about ")
         what = re.split(r"\W", one.violation.what, maxsplit=1)[0] or self.p.kind
         verb = one.how if one.how.startswith("raises") else f"is {one.how}"
+        if np.isinf(one.bound):
+            return "infinity", f"{what} {verb} {where}: 0 · ∞, or ∞ - ∞, is on the way"
         return "overflow", f"{what} {verb} {where}: something on the way leaves the range of {self.p.dtype.name}"
 
 

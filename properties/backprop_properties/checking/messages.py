@@ -103,13 +103,17 @@ class Hold(msgspec.Struct, array_like=True, tag="hold"):
 
 
 class Ask(msgspec.Struct, array_like=True, tag="ask"):
-    """Call a function: `most` bytes may come back, and some stretches are needed no more."""
+    """Call a function: `most` bytes may come back, and some stretches are needed no more; `keep` and `at` are those of
+    an `Interruption`.
+    """
 
     kind: str
     args: list[View]
     memory: list[Stretch]
     forget: list[int]
     most: int
+    keep: bool = False
+    at: int | None = None
 
 
 class Rest(msgspec.Struct, array_like=True, tag="rest"):
@@ -142,13 +146,14 @@ class Refused(msgspec.Struct, array_like=True, tag="refused"):
 
 class Returned(msgspec.Struct, array_like=True, tag="returned"):
     """What a function returned; memory that is new, or has changed; arguments that have another form now, by position;
-    and whether there are lines that no call has run.
+    and whether there are lines that no call has run, and the line was reached at which another call was to be made.
     """
 
     value: Value
     memory: list[Stretch]
     turned: dict[int, View]
     lines_left: bool
+    reached: bool = False
 
 
 class Raised(msgspec.Struct, array_like=True, tag="raised"):
@@ -251,14 +256,8 @@ def extent(shape: tuple[int, ...], strides: tuple[int, ...], size: int) -> tuple
 
 
 def array_of(view: View, memory: Array) -> Array:
-    """The array of a view, in its stretch of bytes; `Broken` if it reaches beyond."""
-    dtype = dtype_of(view.dtype)
-    if len(view.shape) != len(view.strides) or len(view.shape) > 32 or min(view.shape, default=0) < 0:
-        raise Broken(f"an array of shape {view.shape}")
-    low, high = extent(view.shape, view.strides, dtype.itemsize)
-    if not (view.offset + low >= 0 and view.offset + high <= memory.size):
-        raise Broken("an array that reaches beyond its memory")
-    array: Array = np.ndarray(view.shape, dtype, memory, view.offset, view.strides)
+    """The array of a view, in its stretch of bytes; ValueError, of NumPy, if it reaches beyond."""
+    array: Array = np.ndarray(view.shape, dtype_of(view.dtype), memory, view.offset, view.strides)
     if not view.writeable:
         array.flags.writeable = False
     return array

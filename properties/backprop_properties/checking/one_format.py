@@ -1,5 +1,6 @@
 """One format: every case by the laws that are asked for, and what is made of those that fail."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from ..hints.causes import hints
 from ..hints.gradients import right_beside
 from ..laws.claims import Violation
 from ..laws.failure import Failure, failure_at
+from ..laws.points import TURNS
 from ..laws.trial import EVERY_LAW, Trial
 from .by_part import Sorted, sorted_out
 from .calls import Late
@@ -47,7 +49,6 @@ def tried_in(
     seed: int,
     checks: dict[tuple[str, str], Checked],
     notes: list[str],
-    constants: Sequence[float],
     count: int,
     *,
     first: Sequence[tuple[str, Case]],
@@ -61,7 +62,8 @@ def tried_in(
     failed: dict[str, tuple[Violation, Case]] = {}
     costs: dict[int, tuple[float, int]] = {}
     judged, widened, too_long = set[str](), set[str](), list[int]()
-    counts = (max(3 * count // 10, 1), *counts_in(constants))
+    turns = (k + k // TURNS for k in itertools.count())  # in another order each time: sizes have a period, too
+    counts = (max(3 * count // 10, 1), *counts_in(trial.constants))
 
     def tried(trial: Trial, case: Case, laws: Sequence[str]) -> None:
         for law, what, found in trial.violations(case, laws, widened):
@@ -82,7 +84,8 @@ def tried_in(
             case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=careful)
             wanted = [law for law in trial.laws if law not in failed and _wanted(law, planned, k)]
             with Cost(costs, size, measure=size > 200 and (size in costs or not near(size, costs))):
-                tried(with_counts if k == 0 else trial, case, wanted)
+                turn = next(turns) if {*wanted} & {*ON_LARGER} else None
+                tried(with_counts if k == 0 else replace(trial, turn=turn), case, wanted)
     if too_long:
         notes.append(f"sizes from {min(too_long):,} are not tried: time or memory would grow too far")
     if set(failed) > {"vjp_is_linear"} and _only_rounded(failed.get("vjp_is_linear"), DTYPES[dtype]):

@@ -3,17 +3,19 @@
 import ctypes
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..laws.interruption import Interruption
 from . import messages as m
 from .calls import Calls
 from .guard import Unusable, printable
 from .pipes import Broken
 from .processes import Program, python
+from .source_code import Code
 from .tasks import OWN_IMPORTS
 
 PROGRAM = "from backprop_properties.checking.subject import main; main({})"  # with the number of this process
@@ -44,7 +46,7 @@ class Subject:
         self.program = program or started()
         limits: dict[str, Any] = {"step": step, "seconds": seconds, "memory": memory}
         self.calls = Calls(self.program, **limits, on_call=on_call, path=path)
-        self.shared = _Memory()
+        self.shared, self.amid = _Memory(), Interruption()
         self.lines_left = False
 
     def load(self, question: m.Load | m.Run | m.Hold) -> m.Loaded | m.Refused:
@@ -59,6 +61,12 @@ class Subject:
         """What is in a file or a submission: a `Found` in MessagePack, or why it cannot be run."""
         inside = self._asked(question, 64 * WORDS, m.Inside | m.Refused)
         return inside.found if isinstance(inside, m.Inside) else inside
+
+    def code(self, loaded: m.Loaded, names: Mapping[str, str]) -> Code:
+        """The functions that were found, under these names by kind, and what is known of their code."""
+        functions = {kind: self.function(kind, names[kind]) for kind in loaded.kinds}
+        constants = tuple(loaded.constants)
+        return Code(functions, constants, lambda: self.lines_left, self.unrun, interruption=self.amid)
 
     def unrun(self) -> list[str]:
         """What is to be said of lines that no call has run."""
@@ -81,12 +89,14 @@ class Subject:
         self.calls.begin(kind, args)
         views, stretches = self.shared.sent(args)
         most = max(ENOUGH, 8 * sum([len(stretch.data) for stretch in stretches]))
-        ask = m.Ask(kind, views, stretches, self.shared.forgotten(), most)
+        ask = m.Ask(kind, views, stretches, self.shared.forgotten(), most, self.amid.keep, self.amid.at)
+        self.amid.keep, self.amid.at = False, None
         said = self._asked(ask, 4 * most + WORDS, RESULT)
         self.calls.running, self.lines_left = False, said.lines_left
         try:
             fresh = self.shared.received(said.memory)  # lives as long as the arrays below, which lie in it
             result = self._value(said.value, fresh) if isinstance(said, m.Returned) else None
+            self.amid.reached = isinstance(said, m.Returned) and said.reached
             for k, view in said.turned.items() if isinstance(said, m.Returned) else ():
                 _turn(args[k], view)
         except (Broken, LookupError, ValueError, TypeError) as error:

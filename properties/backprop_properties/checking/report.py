@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,9 @@ class Report:
     def skipped(self) -> tuple[Checked, ...]:
         """What was asked for, and of which the functions, or one of them, skipped every case."""
         asked = [c for c in self.checks if c.law in (*NUMBERS, *self.asked)]
-        return tuple(c for c in asked if c.skipped or not (c.entries or c.failed))
+        tried = {(c.law, c.dtype) for c in asked}
+        said_nothing = [Checked(*one) for one in product(self.asked, self.dtypes) if one not in tried]
+        return (*(c for c in asked if c.skipped or not (c.entries or c.failed)), *said_nothing)
 
     @property
     def passed(self) -> bool:
@@ -204,7 +207,8 @@ class Report:
         if state.state in NEVER_RAN:
             return re.sub(rf"^{first.function} ", "", state.formula)
         if state.state == "unstable":
-            return "; ".join(f"{part}: {getattr(state, part)}" for part in PARTS[1:3] if getattr(state, part) != RIGHT)
+            parts = "; ".join(f"{part}: {getattr(state, part)}" for part in PARTS[1:3] if getattr(state, part) != RIGHT)
+            return f"{parts}; {first.hint}" if first.hint and first.part == "digits" else parts
         if state.state == WRONG and state.formula != WRONG and not first.hint:
             return f"{state.formula}: {first.message}"
         if first.part == "manners" and state.manners != RIGHT:

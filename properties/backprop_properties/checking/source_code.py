@@ -18,6 +18,8 @@ import backprop_oracle
 import backprop_reference
 
 from .. import checking
+from ..laws.interruption import Interruption
+from .threads import interruptible
 
 MOST = 24  # numbers of a function; those that stand in its own code come first
 MOST_OBJECTS = 2000  # that are looked into
@@ -33,7 +35,7 @@ INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib",
 
 class Code(NamedTuple):
     """What somebody's code singles out, and the functions, by kind, that watch which of its lines run; what is to be
-    said of what was not run; and the laws that cannot be tried on such functions.
+    said of what was not run; the laws that cannot be tried on such functions; and what interrupts their calls.
     """
 
     functions: Mapping[str, Any]
@@ -41,13 +43,15 @@ class Code(NamedTuple):
     lines_left: Callable[[], bool]
     unrun: Callable[[], list[str]]
     untried: tuple[str, ...] = ()
+    interruption: Interruption | None = None
 
 
 def code_of(functions: Mapping[str, Any]) -> Code:
     """The code of functions that are in this process."""
-    left = lines_of(functions.values())
-    seen = {kind: f and watched(f, left) for kind, f in functions.items()}
-    return Code(seen, constants_of(functions.values()), lambda: any(left.values()), lambda: never_run(left))
+    left, amid = lines_of(functions.values()), Interruption()
+    seen = interruptible({kind: f and watched(f, left) for kind, f in functions.items()}, frozenset(left), amid)
+    constants = constants_of(functions.values())
+    return Code(seen, constants, lambda: any(left.values()), lambda: never_run(left), interruption=amid)
 
 
 def constants_of(functions: Iterable[Any]) -> tuple[float, ...]:

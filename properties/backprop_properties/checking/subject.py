@@ -5,6 +5,7 @@ It knows no expected number, and nothing that it says is run or believed, but as
 
 import ctypes
 import faulthandler
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..laws.interruption import Interruption
 from . import messages as m
 from .guard import SEVERAL, Unusable, array_from, called, is_pythons, named
 from .handed_in import handed_in
@@ -22,6 +24,7 @@ from .pipes import Pipe
 from .processes import end_with_parent
 from .source_code import constants_of, lines_of, never_run, watched
 from .tasks import Found
+from .threads import interruptible
 
 MOST_ITEMS = 1000  # of a list that is no array
 HUGE = 1 << 62  # of Python's integers: larger ones do not travel
@@ -38,6 +41,7 @@ def main(parent: int) -> None:
     m.dtype_of("bfloat16")  # its module, before somebody's code takes memory or has a file of that name
     faulthandler.enable(trace, all_threads=False)
     sys.dont_write_bytecode = True  # nothing is left beside somebody's file
+    gc.freeze()  # what is imported is no garbage, and to look through it takes longer than a call
     answered.send(m.encoded(m.Ready()))
     here: Functions | None = None
     sources: Sources = {}
@@ -91,12 +95,14 @@ class Functions:
 
     def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
         self.constants, self.left = constants_of(functions.values()), lines_of(functions.values())
-        self.functions = {kind: watched(f, self.left) for kind, f in functions.items()}
+        self.amid, own = Interruption(), {kind: watched(f, self.left) for kind, f in functions.items()}
+        self.functions = interruptible(own, frozenset(self.left), self.amid)
         self.memory = Memory()
 
     def answer(self, ask: m.Ask) -> m.Answer:
         """Calls a function."""
         args = self.memory.taken(ask)
+        self.amid.keep, self.amid.at = ask.keep, ask.at
         try:
             with np.errstate(all="ignore"):  # whatever the file has set: the numbers tried are extreme
                 result = called(self.functions[ask.kind], ask.kind, args)
@@ -104,7 +110,7 @@ class Functions:
         except Unusable as error:
             return m.Raised(str(error), self.memory.changed(), any(self.left.values()))
         turned = {k: now for k, now in enumerate(map(_turned, ask.args, args)) if now}
-        return m.Returned(value, self.memory.changed(), turned, any(self.left.values()))
+        return m.Returned(value, self.memory.changed(), turned, any(self.left.values()), self.amid.reached)
 
     def _value(self, result: Any, most: int) -> m.Value:
         """A result as it travels: arrays by where they lie, and of what is none what there is to say of it."""
@@ -123,15 +129,20 @@ class Functions:
                 return m.Several(kind is tuple, count, [])
             array = array_from(called(result.todense, "todense", ()) if _structured(result) else result, "")
             name = m.name_of_dtype(array.dtype)
-            low, high = m.extent(array.shape, array.strides, array.itemsize)
             if not name:
                 raise Unusable(f"an array of {array.dtype}, expected real numbers")
-            if array.nbytes > most or not high - low <= 4 * most:
+            if array.nbytes > most or not (array.flags.forc or _spread(array) <= 4 * most):
                 raise Unusable(f"an array of shape {array.shape}, far more than there may be")
         except Unusable as error:
             return m.Other(named(result), str(error).strip())
         number, offset = self.memory.place_of(array)
         return m.View(number, offset, array.shape, array.strides, name, bool(array.flags.writeable), plain)
+
+
+def _spread(array: Any) -> int:
+    """The bytes from the first to the last that an array looks at."""
+    low, high = m.extent(array.shape, array.strides, array.itemsize)
+    return high - low
 
 
 def _structured(result: Any) -> bool:
@@ -156,12 +167,13 @@ def address_of(array: Any) -> int:
 @dataclass(slots=True)
 class Held:
     """A stretch of memory: all that an array owns, or of what else keeps it alive the part from an address on; and its
-    bytes when both sides last had the same.
+    bytes when both sides last had the same. Of an argument it is `ours`, and compared with these without a copy.
     """
 
     owner: Any
     data: bytes | None = None
     part: tuple[int, int] | None = None  # where it begins, and how long it is
+    ours: bytearray | None = None
     arrays: dict[Any, Any] = field(default_factory=dict)  # the same for the same view: somebody may know it again
 
     @property
@@ -169,9 +181,13 @@ class Held:
         """Where it begins, and how long it is."""
         return self.part or (address_of(self.owner), self.owner.nbytes)
 
-    def now(self) -> bytes:
-        """Its bytes."""
-        return ctypes.string_at(*self.part) if self.part else self.owner.tobytes("A")
+    def changed(self) -> bool:
+        """Whether it is not what it was; from now on it was that."""
+        if self.ours is not None and self.ours == (self.data or b""):
+            return False
+        now = ctypes.string_at(*self.part) if self.part else self.owner.tobytes("A")
+        changed, self.data = now != self.data, now
+        return changed
 
 
 class Memory:
@@ -194,8 +210,9 @@ class Memory:
             number, data = stretch.number, stretch.data
             held = self.held.get(number)
             if held is None:
-                memory = np.frombuffer(bytearray(data), np.uint8)  # on 16 bytes, as NumPy's own
-                self.held[number], self.numbers[id(memory)] = Held(memory, data), number
+                ours = bytearray(data)  # on 16 bytes, as NumPy's own
+                memory = np.frombuffer(ours, np.uint8)
+                self.held[number], self.numbers[id(memory)] = Held(memory, data, ours=ours), number
             elif held.data != data:
                 address, size = held.place
                 ctypes.memmove(address, data, min(len(data), size))
@@ -251,10 +268,4 @@ class Memory:
 
     def changed(self) -> list[m.Stretch]:
         """The stretches that are new, or are not what they were."""
-        found = []
-        for number, held in self.held.items():
-            now = held.now()
-            if now != held.data:
-                held.data = now
-                found.append(m.Stretch(number, now))
-        return found
+        return [m.Stretch(number, held.data or b"") for number, held in self.held.items() if held.changed()]

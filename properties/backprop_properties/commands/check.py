@@ -78,6 +78,8 @@ def check(
       masks                logits of -inf count for nothing
       empty                sizes of 0
       aliasing             results in memory of their own
+      infinities           what the definition gives at an infinite number
+      threads              calls that bear another in the middle of them
 
     Exit code 0: all are right; 1: something is wrong, whatever else could not be checked; 2: nothing is wrong, but
     something could not be checked, or was asked for and skipped, the call was wrong, or a report could not be written,

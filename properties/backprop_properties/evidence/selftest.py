@@ -35,6 +35,7 @@ DOMAINS: Mapping[str, Mapping[str, Any]] = {
     "kink": {"kinks": True},
     "mask": {"masks": True},
     "aliasing": {"aliasing": True},
+    "infinity": {"infinities": True},
 }
 TOGETHER = 16  # rows of one operation that are tried by one process, one after the other
 

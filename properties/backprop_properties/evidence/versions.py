@@ -51,6 +51,9 @@ def right_of(row: Row) -> Version:
     return Version(REFERENCE, "", row.forward, row.vjp)
 
 
+UNSEEN = {"infinity"}  # of what a right version need not promise: where no test of numbers comes
+
+
 def version_of(row: Row, tried: Fault | Neighbour, dtype: str = "float64") -> Version | None:
     """What a test sees of a fault or of a right neighbour: where only the forward or the vjp is given, the other is the
     right one.
@@ -68,7 +71,7 @@ def version_of(row: Row, tried: Fault | Neighbour, dtype: str = "float64") -> Ve
     right = right_of(row)
     forward, vjp = tried.forward or right.forward, tried.vjp or right.vjp
     if isinstance(tried, Neighbour):
-        return None if tried.unpromised else Version(tried.name, "", forward, vjp)
+        return None if {*tried.unpromised} - UNSEEN else Version(tried.name, "", forward, vjp)
     return Version(tried.name, tried.kind, forward, vjp, tried.asks == "batch")
 
 

@@ -26,6 +26,7 @@ from . import comparisons, digits, experiments, ranges
 from .candidates import candidates, forward_candidates
 from .changed_arguments import changed_arguments, changed_results
 from .changed_programs import changed_program
+from .constants import another_constant
 from .probe import OutOfTime, Probe, Seen, wrong_in
 from .state import Found, state
 
@@ -65,6 +66,12 @@ MANNERS: tuple[tuple[str, str, str], ...] = (  # what a law's message looks like
         r"\1 is to work on a copy of \2, or to write a = a + 1 for a += 1: the caller's numbers are gone",
     ),
     (r"(.* shares? memory.*)", "aliasing", r"\1: whoever changes the one changes the other; return a copy"),
+    (
+        r"(\w+) returned (?:other bits|nothing) when another thread called (\w+)",
+        "threads",
+        r"\1 keeps numbers outside of the call, in a buffer, a global or an attribute, where a call of \2 by another "
+        "thread replaces them: it is to work on arrays of its own, or to hold a lock until it returns",
+    ),
 )
 
 
@@ -84,7 +91,7 @@ def _of_one(
     trial: Trial, kind: str, failed: Mapping[str, tuple[Violation, Case]], dtype: np.dtype, until: float
 ) -> dict[str, Found]:
     def probe(kind: str, *, ones: bool = False) -> Probe:
-        return Probe(trial.domain, trial.implementation, kind, dtype, until, ones)
+        return Probe(trial.domain, trial.implementation, kind, dtype, until, ones, trial.constants)
 
     p = probe(kind)
     stale = state(p, probe("forward") if trial.implementation.forward else None)
@@ -158,7 +165,8 @@ def _always(p: Probe) -> Found | None:
         return None
     found = _formula(p, sure)  # even if a rectifier hides what is wrong at some
     if found or not all(one.wrong for one in sure):
-        return found or changed_arguments(p, sure) or changed_program(p, sure) or changed_results(p, sure)
+        found = found or changed_arguments(p, sure) or changed_program(p, sure) or changed_results(p, sure)
+        return found or another_constant(p, sure)
     return (
         experiments.cotangent_takes_no_part(p, sure)
         or experiments.factor(p, sure)
@@ -173,6 +181,7 @@ def _always(p: Probe) -> Found | None:
         or experiments.one_argument_rounded(p, sure)
         or experiments.single_entry(p, sure)
         or experiments.single_slice(p, sure)
+        or another_constant(p, sure)
         or experiments.only_one(p)
     )
 

@@ -27,6 +27,7 @@ from .state import Found
 PLAINEST = (
     *("missing-path", "mask", "missing-h-prime", "missing-factor", "factor", "sign", "transposed", "factor-n"),
     *("duplicates", "reordered", "axis", "integers", "turn-left-out", "input-for-output", "another-size"),
+    "constant",
 )
 
 
@@ -42,14 +43,14 @@ def changed_program(p: Probe, seen: Sequence[Seen]) -> Found | None:
     every = list(_places(program, p.row, p.kind == "vjp"))
     kept = {place.equation.results[0]: partial(_kept, ran, place.equation) for place in every}
     try:
-        values(program, _point(p, first[0].case), kept)
+        values(program, p.point(first[0].case), kept)
         single = ((place, change) for place in every for change in changes_of(place, every, ran))
         for place, change in chain(single, changes_of_two(every)):
             if change.also and told:
                 break
             results = partial(_results, p, place, change)
             near = p.explained(results, first, clearly=False)
-            if near and p.explained(results, seen) and p.confirmed(results, seen):
+            if near and p.explained(results, seen, clearly=change.clearly) and p.confirmed(results, seen):
                 told[_order(change)] = change.cause, change.says
     except OutOfTime:  # what is shown is shown
         if not told:
@@ -78,15 +79,10 @@ def _program(p: Probe, case: Case) -> Program:
     return found
 
 
-def _point(p: Probe, case: Case) -> list[Array]:
-    arrays = (case.delta, *case.args) if p.kind == "vjp" else case.args
-    return [a if a.dtype.kind in "iub" else a.astype(np.float64) for a in arrays]
-
-
 def _results(p: Probe, place: Place, change: Change, case: Case) -> list[Array]:
     """What the changed program gives at a case."""
     p.in_time()
-    program, inputs, sizes = _program(p, case), _point(p, case), p.sizes(case)
+    program, inputs, sizes = _program(p, case), p.point(case), p.sizes(case)
     equation, met = _at(program, place.path), list[Array]()
     if equation.name != place.equation.name:
         raise ValueError("another program for other sizes")

@@ -17,6 +17,7 @@ from backprop_oracle.program import Equation, Program
 from ..cases.case import Array
 
 ELEMENTWISE = ("mul", "div", "add", "sub", "add_any", "neg")
+ROOTS = ("sqrt", "rsqrt")
 FACTORS, TERMS, JOINS = ("mul", "div"), ("add", "sub", "add_any"), ("concatenate", "pad", "split", "add_any")
 Path = tuple[int, ...]  # of an equation: its number, and within a loop, that of the body, and its number there
 
@@ -37,7 +38,8 @@ class Step(NamedTuple):
 class Change(NamedTuple):
     """The cause, what to say of it, and what becomes of a step; of equally plain ones, the larger `rank` is told.
 
-    `earlier` is the step whose operands the change needs, `also` another one that comes to zeros.
+    `earlier` is the step whose operands the change needs, `also` another one that comes to zeros. What it makes is
+    `clearly` another number than the right one, or need not be.
     """
 
     cause: str
@@ -46,6 +48,7 @@ class Change(NamedTuple):
     rank: int = 1
     earlier: Path | None = None
     also: Path | None = None
+    clearly: bool = True
 
 
 class Place(NamedTuple):
@@ -98,6 +101,8 @@ def changes_of(place: Place, every: Sequence[Place], ran: Mapping[Any, Any]) -> 
         yield from _other_sizes(place, where)
     if equation.name == "div" and np.size(operands[1]) == 1:
         yield from _other_means(float(np.ravel(operands[1])[0]), where)
+    if equation.name in ROOTS:
+        yield from _beside_the_root(place, every, ran, where)
     if equation.name == "dot_general":
         yield from _turned(place, operands, where)
     if place.back and equation.name == "transpose" and result.ndim == 2 and result.shape[0] == result.shape[1]:
@@ -249,6 +254,23 @@ def _other_sizes(place: Place, where: str) -> Iterator[Change]:
 
 def _over_sizes(some: Sequence[str], power: float, s: Step) -> Any:
     return s.operands[0] / np.prod([float(s.sizes[letter]) for letter in some]) ** power
+
+
+def _beside_the_root(place: Place, every: Sequence[Place], ran: Mapping[Any, Any], where: str) -> Iterator[Change]:
+    """A number that is to be added under a root added to the root."""
+    source = _source(place, every)
+    if not source or source.equation.name != "add" or source.equation.results[0] not in ran:
+        return
+    for k, a in enumerate(ran[source.equation.results[0]][1]):
+        if np.size(a) == 1 and source.equation.operands[k] in place.roots:
+            says = f"computed with {float(np.ravel(a)[0]):g} added to the root, not under it{',' * bool(where)}{where}"
+            added = partial(_added_to_the_root, place.equation.name, k)
+            yield Change("constant", says, added, earlier=source.path, clearly=False)
+
+
+def _added_to_the_root(root: str, k: int, s: Step) -> Array:
+    result: Array = np.sqrt(s.earlier[1 - k]) + s.earlier[k]
+    return result if root == "sqrt" else 1 / result
 
 
 def _of_arguments(place: Place, operands: Sequence[Array], where: str) -> Iterator[Change]:

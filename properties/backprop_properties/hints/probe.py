@@ -46,7 +46,9 @@ def wrong_in(seen: Sequence[Seen]) -> set[int]:
 
 
 class Probe:
-    """The forward, vjp or jacobian (`kind`) of an implementation; `OutOfTime` after `until`; `ones`: `delta` is 1."""
+    """The forward, vjp or jacobian (`kind`) of an implementation; `OutOfTime` after `until`; `ones`: `delta` is 1;
+    `constants` are the numbers of its code.
+    """
 
     def __init__(
         self,
@@ -56,9 +58,10 @@ class Probe:
         dtype: np.dtype[Any],
         until: float,
         ones: bool = False,
+        constants: Sequence[float] = (),
     ) -> None:
         self.domain, self.row, self.implementation = domain, domain.operation, implementation
-        self.kind, self.dtype, self.until, self.ones = kind, dtype, until, ones
+        self.kind, self.dtype, self.until, self.ones, self.constants = kind, dtype, until, ones, constants
         self.letters = self.row.letters
         self.names = ["u"] if kind == "forward" else [PREFIX[kind] + name for name in self.row.arguments]
         self.varied = (*self.row.arguments, *["delta"] * (kind == "vjp" and not ones))
@@ -127,6 +130,11 @@ class Probe:
         except Raised:
             return None
         return [None if r is None else np.array(r, np.float64) for r in results]
+
+    def point(self, case: Case) -> list[Array]:
+        """What goes into the definition's program: numbers in float64, integers as they are."""
+        arrays = (case.delta, *case.args) if self.kind == "vjp" else case.args
+        return [a if a.dtype.kind in "iub" else a.astype(np.float64) for a in arrays]
 
     def truth(self, case: Case) -> list[Array]:
         if self.kind == "forward":

@@ -6,7 +6,6 @@ quietly: `judge` measures what is within its bound and raises `Violation` for th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -73,16 +72,31 @@ class Holds(NamedTuple):
     at: Sequence[Sequence[Array]] = ()
 
 
-@dataclass(frozen=True)
-class Measure:
-    """The worst entry of a claim that held: in ULP of the dtype where it is well-conditioned, as a share of its bound.
+class Measure(NamedTuple):
+    """A claim that held: its worst entry, as a share of its bound, and how many entries were judged."""
 
-    Below the normal numbers a ULP is counted as the smallest of them, since XLA flushes subnormals to 0.
-    """
-
-    ulp: float
     share: float
     entries: int
+    claim: "Close | Certified | Holds"
+    dtype: Any
+
+    @property
+    def ulp(self) -> float:
+        """The worst entry in ULP of the dtype, of those that are well-conditioned, or in the unit of the certificate.
+
+        Below the normal numbers a ULP is counted as the smallest of them, since XLA flushes subnormals to 0.
+        """
+        claim = self.claim
+        if isinstance(claim, Certified):
+            return self.share * claim.limit
+        if isinstance(claim, Holds) or not self.entries:
+            return 0.0
+        actual, expected, bound = (np.asarray(a) for a in claim[1:4])
+        with np.errstate(invalid="ignore", over="ignore"):
+            error, judged = _errors(actual, expected, bound, self.dtype)
+            unit = spacing(expected, self.dtype)
+            clear = judged & (bound <= WELL_CONDITIONED * unit)
+            return float((error / np.maximum(unit, _format(self.dtype).normal))[clear].max(initial=0.0))
 
 
 class Violation(AssertionError):
@@ -113,8 +127,9 @@ Judged = Measure | Violation | Skipped
 def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
     """The measure of a claim that holds; `Violation` otherwise.
 
-    >>> judge(Close("u", np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.array([0.0, 0.0])), np.float64)
-    Measure(ulp=0.0, share=0.0, entries=2)
+    >>> held = judge(Close("u", np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.array([0.0, 0.0])), np.float64)
+    >>> held.share, held.entries, held.ulp
+    (0.0, 2, 0.0)
     >>> judge(Close("u", np.array([1.0, 2.5]), np.array([1.0, 2.0]), np.array([0.0, 0.25])), np.float64)
     Traceback (most recent call last):
     backprop_properties.laws.claims.Violation: u[1] = 2.5, expected 2.0: off by 0.5, allowed 0.25
@@ -122,43 +137,44 @@ def judge(claim: Close | Certified | Holds, dtype: Any) -> Measure:
     if isinstance(claim, Holds):
         if not claim.truth:
             raise Violation(claim.what, claim.message, at=claim.at)
-        return Measure(0.0, 0.0, 1)
+        return Measure(0.0, 1, claim, dtype)
     if isinstance(claim, Certified):
         return _judge_certified(claim, dtype)
     actual, expected, bound = (np.asarray(a) for a in claim[1:4])
     if actual.shape != expected.shape:
         raise Violation(claim.what, f"{claim.what} has shape {actual.shape}, expected {expected.shape}")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        error = np.abs(actual.astype(np.float64, copy=False) - expected.astype(np.float64, copy=False))
+        if (error <= bound).all():  # nearly always: nothing is NaN, and no infinity is judged
+            share = float(np.fmax.reduce(error / bound, axis=None, initial=0.0))  # 0 / 0 and ∞ / ∞ count for nothing
+            return Measure(share, int(np.count_nonzero(bound < np.inf)), claim, dtype)
         error, judged = _errors(actual, expected, bound, dtype)
         count = np.count_nonzero(judged)
         if not count:
-            return Measure(0.0, 0.0, 0)
-        share = np.where(judged, np.where(error == 0, 0, error / bound), -1.0)
-    worst = np.unravel_index(share.argmax(), share.shape)
-    unit = spacing(expected, dtype)
-    in_ulp = error / np.maximum(unit, _format(dtype).normal)
-    if share[worst] > 1:
-        index = tuple(int(i) for i in worst)
-        raise Violation(
-            claim.what,
-            f"{claim.what}{list(index) if index else ''} = {_number(actual[worst])}, "
-            + (
-                "expected exactly 0"
-                if expected[worst] == 0 == bound[worst]
-                else f"expected {_number(expected[worst])}: off by {error[worst]:.3g}, "
-                f"allowed {float(bound[worst]):.3g}"
-            ),
-            index,
-            float(actual[worst]),
-            float(expected[worst]),
-            float(in_ulp[worst]),
-            float(bound[worst]),
-            float(share[worst]),
-            claim,
-            claim.at,
-        )
-    clear = judged & (bound <= WELL_CONDITIONED * unit)
-    return Measure(float(in_ulp[clear].max(initial=0.0)), float(share[worst]), int(count))
+            return Measure(0.0, 0, claim, dtype)
+        shares = np.where(judged, np.where(error == 0, 0, error / bound), -1.0)
+        worst = np.unravel_index(shares.argmax(), shares.shape)
+        if shares[worst] <= 1:
+            return Measure(float(shares[worst]), int(count), claim, dtype)
+        in_ulp = error[worst] / np.maximum(spacing(expected[worst], dtype), _format(dtype).normal)
+    index = tuple(int(i) for i in worst)
+    raise Violation(
+        claim.what,
+        f"{claim.what}{list(index) if index else ''} = {_number(actual[worst])}, "
+        + (
+            "expected exactly 0"
+            if expected[worst] == 0 == bound[worst]
+            else f"expected {_number(expected[worst])}: off by {error[worst]:.3g}, allowed {float(bound[worst]):.3g}"
+        ),
+        index,
+        float(actual[worst]),
+        float(expected[worst]),
+        float(in_ulp),
+        float(bound[worst]),
+        float(shares[worst]),
+        claim,
+        claim.at,
+    )
 
 
 def certified_errors(claim: Certified, dtype: Any) -> Array:
@@ -181,7 +197,7 @@ def _judge_certified(claim: Certified, dtype: Any) -> Measure:
         raise Violation(what, f"{what} has shape {actual.shape}, expected {shape}")
     errors = certified_errors(claim, dtype)
     if not (errors >= 0).any():
-        return Measure(0.0, 0.0, 0)
+        return Measure(0.0, 0, claim, dtype)
     worst = np.unravel_index(np.argmax(errors), errors.shape)
     if errors[worst] > limit:
         place = worst if chosen is None else np.unravel_index(chosen.entries[worst[0]], chosen.shape)
@@ -198,7 +214,7 @@ def _judge_certified(claim: Certified, dtype: Any) -> Measure:
             float(errors[worst] / limit),
             claim,
         )
-    return Measure(float(errors[worst]), float(errors[worst] / limit), int((errors >= 0).sum()))
+    return Measure(float(errors[worst] / limit), int((errors >= 0).sum()), claim, dtype)
 
 
 def _errors(actual: Array, expected: Array, bound: Array, dtype: Any) -> tuple[Array, Array]:

@@ -217,17 +217,19 @@ def failure_at(row: "Row", law: str, v: Violation, case: Case) -> Failure:
     return Failure(row.name, law, v.what, v.message, *numbers_of(v), case, arguments=names, whole=whole, at=v.at)
 
 
+NAMED = re.compile(r"(?:Unusable: )?(forward|vjp|jacobian) (?:returned|answered|raised|called|left|takes)\b")
+WORD = re.compile(r"^\w*")
+
+
 def function_of(what: str, message: str = "") -> str:
     """Which function a violation is about: its quantity is `u`, `dx`, `J_x`, or the function's name.
 
     >>> function_of("dx, arguments read-only"), function_of("J_W"), function_of("", "Unusable: forward raised OSError")
     ('vjp', 'jacobian', 'forward')
     """
-    if named := re.match(
-        r"(?:Unusable: )?(forward|vjp|jacobian) (?:returned|answered|raised|called|left|takes)\b", message
-    ):
+    if message and (named := NAMED.match(message)):
         return named[1]
-    word = re.split(r"\W", what, maxsplit=1)[0]
+    word = next(iter(WORD.findall(what)), "")
     if word in ("forward", "vjp", "jacobian"):
         return word
     return "forward" if word == "u" else "jacobian" if word.startswith("J_") else "vjp"

@@ -10,7 +10,7 @@ from backprop_oracle.definition import Definition
 from backprop_oracle.rounding import Answer
 
 from .claims import Array, Close, Holds
-from .points import Claims, Point, of_its_shape, turn_of
+from .points import Claims, Point, in_turn, of_its_shape, turn_of
 
 
 def nan_in_nan_out(p: Point) -> Claims:
@@ -28,7 +28,7 @@ def nan_in_nan_out(p: Point) -> Claims:
     turn = turn_of(p)
     other = free[turn // 2 % len(free)]  # one array has it in its middle or at its end, too
     spoiled, moved = [], []
-    for i, at in [*((i, 0) for i in free), (other, (arrays[other].size // 2, -1)[turn % 2])]:
+    for i, at in [*((i, 0) for i in in_turn(p, free)), (other, (arrays[other].size // 2, -1)[turn % 2])]:
         points, others = [p.delta, *p.args], [p.delta, *p.args]
         points[i].flat[at], others[i].flat[at] = np.nan, _beyond_all(arrays[i], 1 if turn // 4 % 2 else -1)
         spoiled.append((i, at, points))
@@ -117,3 +117,44 @@ def masks_count_for_nothing(p: Point) -> Claims:
         yield Close("u with a mask", p.forward(x, *rest), *said.forward)
     if p.vjp:
         yield Close("dx with a mask", p.vjp(p.delta, x, *rest)[0], *said.vjp[0])
+
+
+def infinities_give_what_the_definition_gives(p: Point) -> Claims:
+    """An infinity among the numbers of an argument gives what the definition gives there, a number or an infinity.
+
+    Nothing is claimed where that is NaN, as of `∞ − ∞`; where it is not sure, as of `0 · ∞` if rounding has made the 0;
+    and of a vjp where the value is not sure.
+    """
+    arrays, turn, kinds = [p.delta, *p.args], turn_of(p), p.operation.domain
+    end = float(ml_dtypes.finfo(p.case.dtype).max) ** 0.5  # near which partial sums overflow, and meet the infinity
+    if "infinities" not in p.promises or any(np.any(np.abs(a) > end) for a in arrays):
+        return
+    named = [*enumerate(p.operation.arguments, 1)]
+    free = [i for i, name in named if arrays[i].size and name not in p.numbers and kinds.get(name) != "target"]
+    large = float(ml_dtypes.finfo(p.case.dtype).max) ** 0.25  # whose square is in range, and its product with others
+    called, beside, chosen = list[list[Array]](), list[list[Array]](), in_turn(p, free)
+    for k, i in enumerate(chosen):
+        sign, at = (1, -1)[(turn + k) % 2], turn // 2 % arrays[i].size
+        for points, number in ((called, np.inf), (beside, large)):
+            points.append([p.delta, *p.args])
+            points[-1][i].flat[at] = sign * number
+    if not chosen:
+        return
+    said_of, near_to = (p.ask(*((a[0], a[1:]) for a in points)) for points in (called, beside))
+    for i, (delta, *args), said, near in zip(chosen, called, said_of, near_to, strict=True):
+        where = f"where {p.operation.arguments[i - 1]} has an infinity"
+        u, sure = _at_infinity(said.forward, near.forward, p.said.forward, large)
+        if p.forward:
+            yield Close(f"u {where}", p.forward(*args), u, sure, [[delta, *args]])
+        if p.vjp and np.isfinite(sure).all() and not np.isnan(u).any():
+            for name, d, k in p.named("d", p.vjp(delta, *args)):
+                expected = _at_infinity(said.vjp[k], near.vjp[k], p.said.vjp[k], large)
+                yield Close(f"{name} {where}", d, *expected, [[delta, *args]])
+
+
+def _at_infinity(said: Answer, near: Answer, before: Answer, large: float) -> Answer:
+    """What the definition gives there, and a bound: 0 for an infinity that comes nearer with a `large` number."""
+    with np.errstate(invalid="ignore"):
+        grown = np.maximum(2 * near.bound, large**0.5 * np.maximum(np.abs(before.value), 1))
+        grows = np.sign(said.value) * near.value > grown
+    return Answer(said.value, np.where(np.isinf(said.value) & grows, 0.0, said.bound))

@@ -1,5 +1,6 @@
 """What callers rely on and no formula states: results and their dtypes, memory, repeated calls."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -8,22 +9,24 @@ import numpy as np
 
 from backprop_oracle.autodiff import Answers
 
-from ..cases.layouts import LAYOUTS, REFUSABLE, SHARED
+from ..cases.layouts import LAYOUTS, REFUSABLE, SHARED, Together
 from .claims import Array, Close, Holds
-from .points import Claims, Point, turn_of
+from .points import Claims, Point, in_turn, turn_of
 
 LOOKED_AT = 1000  # entries; of two changes, an array with fewer gets one
 RING = 10  # calls after which a result is looked at again: memory that is used in turn
+BIRTHDAYS = 64  # other numbers, among which two are all but sure to have the same checksum, if that is a byte
 CLOSE = 2.0**6  # units in the last place of a number that is almost another
 OF_CALLS = (  # laws of what a call does beside returning numbers, none of which they compare with any
     "one_cotangent_for_each_argument",
     "keeps_the_dtype",
     "leaves_its_inputs_alone",
     "says_the_same_twice",
+    "bears_another_thread",
 )
 
 
-def _calls(p: Point) -> Iterator[tuple[str, Callable[..., list[Array]], tuple[Array, ...]]]:
+def calls_of(p: Point) -> Iterator[tuple[str, Callable[..., list[Array]], tuple[Array, ...]]]:
     """The forward and the vjp, if given: the name, a function that returns a list of arrays, its arguments."""
     forward, vjp = p.forward, p.vjp
     if forward:
@@ -44,7 +47,7 @@ def one_cotangent_for_each_argument(p: Point) -> Claims:
 
 def keeps_the_dtype(p: Point) -> Claims:
     """Results have the dtype of the arguments."""
-    for name, f, args in _calls(p):
+    for name, f, args in calls_of(p):
         for result in f(*args):
             got = getattr(result, "dtype", type(result).__name__)
             yield Holds(name, got == p.case.dtype, f"{name} of {p.case.dtype} returned {got}")
@@ -54,7 +57,7 @@ def leaves_its_inputs_alone(p: Point) -> Claims:
     """Nothing is written to an argument, and no result shares memory with one, with another result, or with what comes
     out of the next call.
     """
-    for name, f, args in _calls(p):
+    for name, f, args in calls_of(p):
         names = p.operation.arguments if len(args) == len(p.args) else ("delta", *p.operation.arguments)
         before = [_state(a) for a in args]
         results = [np.asarray(r) for r in f(*args)]
@@ -78,11 +81,11 @@ def _state(a: Array) -> tuple[Any, ...]:
 
 def says_the_same_twice(p: Point) -> Claims:
     """A repeated call returns the same bits, however often, and no call changes what an earlier one returned."""
-    for name, f, args in _calls(p):
+    for name, f, args in calls_of(p):
         kept = f(*args)
         first = [np.array(r) for r in kept]
         turned = [a[..., ::-1].copy() if a.ndim else a for a in args]
-        for _ in range(RING if p.case.delta.size <= LOOKED_AT else 1):
+        for _ in range(RING if p.case.delta.size <= LOOKED_AT and in_turn(p, [RING]) else 1):
             f(*turned)
         lasting = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, kept, strict=True))
         yield Holds(name, lasting, f"a later call of {name} changed what it had returned before")
@@ -125,9 +128,15 @@ def _changes(p: Point) -> Iterator[tuple[str, list[Array]]]:
         a = arrays[("delta", *p.operation.arguments).index(name)]
         for said in _hardly_changed(a, turn, p.eps):
             yield f"{said} of {name}", [a.copy() for a in arrays]
-    for k, (name, a) in enumerate(zip(("delta", *p.operation.arguments), arrays, strict=True)):
-        if name in p.numbers:  # a domain says what they are
-            continue
+    if p.counts and free:
+        name = max(free, key=lambda name: name != "delta")
+        a = arrays[("delta", *p.operation.arguments).index(name)]
+        largest = int(np.argmax(np.abs(a))) if a.size else 0
+        for _ in range(BIRTHDAYS if a.size else 0):
+            a.flat[largest] *= _factor(a, 0.03).flat[largest]
+            yield f"another number in {name}", [a.copy() for a in arrays]
+    named = zip(itertools.count(), ("delta", *p.operation.arguments), arrays)
+    for k, name, a in in_turn(p, [one for one in named if one[1] not in p.numbers]):  # the others have a domain
         if a.size and (a.size > LOOKED_AT or (total + k) % 2):
             a.flat[2 * a.size // 3] *= _factor(a, 0.25).flat[2 * a.size // 3]
             yield f"a change of one entry of {name}", [a.copy() for a in arrays]
@@ -157,10 +166,15 @@ def _factor(a: Array, by: float) -> Array:
 
 
 def owes_nothing_to_the_last_forward(p: Point) -> Claims:
-    """A vjp is a function of its arguments, whatever the forward was called with last."""
-    if p.forward and p.vjp:
-        p.forward(*p.args)
-        p.forward(*(a[..., ::-1].copy() if a.ndim else a for a in p.args))
+    """A vjp is a function of its arguments, whatever the forward was called with last: with other numbers, or with one
+    other argument among those of the vjp.
+    """
+    if not (p.forward and p.vjp):
+        return
+    p.forward(*p.args)
+    every = range(len(p.case.args))
+    for changed in in_turn(p, [every, *([i] for i in every if len(every) > 1)]):
+        p.forward(*(a[..., ::-1].copy() if a.ndim and i in changed else a for i, a in enumerate(p.args)))
         for name, d, i in p.named("d", p.vjp(p.delta, *p.args)):
             yield Close(f"{name} after another forward", d, *p.said.vjp[i])
 
@@ -171,33 +185,51 @@ def takes_any_memory_layout(p: Point) -> Claims:
 
     What NumPy itself takes for granted and other code may refuse, it may refuse: then there are no numbers to compare.
     """
-    layouts = [(layout, [lay(a) for a in (p.delta, *p.args)]) for layout, lay in LAYOUTS.items()]
-    first: dict[Any, Array] = {}
-    shared = [first.setdefault((a.dtype, a.shape, a.tobytes()), a) for a in (p.delta, *p.args)]
-    if len(first) < len(shared):
-        layouts.append(("one array where they are equal", shared))
-    every = list(LAYOUTS.values())
-    for turn in (0, 2):
-        mixed = [every[(k + turn) % len(every)](a) for k, a in enumerate((p.delta, *p.args))]
-        layouts.append(("each in a layout of its own", mixed))
-    in_order = LAYOUTS["Fortran order"]
-    layouts.append(("in Fortran order, but for delta", [p.delta, *map(in_order, p.args)]))
-    layouts.append(("of which delta alone is in Fortran order", [in_order(p.delta), *p.args]))
-    for layout, arrays in layouts:
-        yield from _in_layout(p, layout, arrays, p.said)
-    for layout, lay in REFUSABLE.items():
+    for layout, lay in in_turn(p, _layouts(p)):
+        yield from _in_layout(p, layout, lay([p.delta, *p.args]), p.said)
+    for layout, one in in_turn(p, [*REFUSABLE.items()]):
         with suppress(Exception):
-            found = _results(p, [lay(a) for a in (p.delta, *p.args)])
+            found = _results(p, [one(a) for a in (p.delta, *p.args)])
             yield from _found_in_layout(p, layout, *found, p.said)
-    if p.case.delta.ndim and "delta" not in p.numbers:
-        one = np.broadcast_to(p.case.dtype.type(1), p.case.delta.shape)
-        (said,) = p.ask((one.copy(), p.args))
-        yield from _in_layout(p, "where delta is one number for all entries", [one, *p.args], said, elsewhere=True)
-    if not {*p.numbers, *p.operation.domain}:
-        others = {layout: share([p.delta, *p.args]) for layout, share in SHARED.items()}
-        asked = p.ask(*((arrays[0].copy(), [a.copy() for a in arrays[1:]]) for arrays in others.values()))
-        for (layout, arrays), said in zip(others.items(), asked, strict=True):
-            yield from _in_layout(p, layout, arrays, said, elsewhere=True)
+    others = [(layout, lay([p.delta, *p.args])) for layout, lay in in_turn(p, _with_other_numbers(p))]
+    asked = p.ask(*((arrays[0].copy(), [a.copy() for a in arrays[1:]]) for _, arrays in others)) if others else []
+    for (layout, arrays), said in zip(others, asked, strict=True):
+        yield from _in_layout(p, layout, arrays, said, elsewhere=True)
+
+
+def _layouts(p: Point) -> list[tuple[str, Together]]:
+    """Layouts of the arrays of a call."""
+    every, in_order = list(LAYOUTS.values()), LAYOUTS["Fortran order"]
+
+    def in_one(lay: Callable[[Array], Array]) -> Together:
+        return lambda arrays: [lay(a) for a in arrays]
+
+    def mixed(turn: int) -> Together:
+        return lambda arrays: [every[(k + turn) % len(every)](a) for k, a in enumerate(arrays)]
+
+    def shared(arrays: Sequence[Array]) -> list[Array]:
+        first: dict[Any, Array] = {}
+        return [first.setdefault((a.dtype, a.shape, a.tobytes()), a) for a in arrays]
+
+    twice = len({id(a) for a in shared([p.delta, *p.args])}) <= len(p.case.args)
+    return [
+        *((layout, in_one(lay)) for layout, lay in LAYOUTS.items()),
+        *[("one array where they are equal", shared)] * twice,
+        *(("each in a layout of its own", mixed(turn)) for turn in (0, 2)),
+        ("in Fortran order, but for delta", lambda arrays: [arrays[0], *map(in_order, arrays[1:])]),
+        ("of which delta alone is in Fortran order", lambda arrays: [in_order(arrays[0]), *arrays[1:]]),
+    ]
+
+
+def _with_other_numbers(p: Point) -> list[tuple[str, Together]]:
+    """Layouts in which arrays hold other numbers, where these are free."""
+
+    def one_number(arrays: Sequence[Array]) -> list[Array]:
+        return [np.broadcast_to(p.case.dtype.type(1), arrays[0].shape), *arrays[1:]]
+
+    of_delta = [("where delta is one number for all entries", one_number)]
+    free = not {*p.numbers, *p.operation.domain}
+    return of_delta * bool(p.case.delta.ndim and "delta" not in p.numbers) + [*SHARED.items()] * free
 
 
 def _results(p: Point, arrays: Sequence[Array]) -> tuple[Any, Any]:

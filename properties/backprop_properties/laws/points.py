@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import ml_dtypes
 import numpy as np
@@ -14,8 +14,11 @@ from backprop_oracle.rows import Row
 from ..cases.case import Case
 from ..cases.domains import PROMISES
 from .claims import Array, Certified, Close, Holds
+from .interruption import Interruption
 
+T = TypeVar("T")
 Claims = Iterator[Close | Certified | Holds]
+TURNS = 3  # cases in which all has been tried that a law has to try
 LARGEST_JACOBIAN = 5_000  # entries; above it the laws of dense Jacobians have nothing to say
 
 
@@ -47,7 +50,8 @@ class Point:
     `alone` (`autodiff.evaluated`), and `promises` are those of `PROMISES` that are held against the implementation.
     No NaN is passed in for the `numbers` (names of arguments, and `delta`). `counts` are numbers of calls and of rows
     that are tried beside the usual ones, `batched` says how many leading axes a function takes. `moderate` numbers
-    are not to be left.
+    are not to be left. Of several things that a law has to try, each case is the `turn` of some; without it, of all.
+    By `interruption` calls can be made in the middle of others.
     """
 
     operation: Row
@@ -63,6 +67,8 @@ class Point:
     moderate: bool = False
     batched: Mapping[str, int] = field(default_factory=lambda: {"forward": 3, "vjp": 3})
     alone: bool = False
+    turn: int | None = None
+    interruption: Interruption | None = None
 
     @property
     def args(self) -> tuple[Array, ...]:
@@ -147,6 +153,11 @@ def point(operation: Row, implementation: Functions, case: Case) -> Point:
         operation, case.delta, case.args, case.tangents, dtype=case.dtype, jacobian=entries <= LARGEST_JACOBIAN
     )
     return Point(operation, implementation.forward, implementation.jacobian, implementation.vjp, case, said)
+
+
+def in_turn(p: Point, things: Sequence[T]) -> Sequence[T]:
+    """Of things to try those that have their turn at a case: a third, or all of them."""
+    return things if p.turn is None else things[p.turn % TURNS :: TURNS]
 
 
 def turn_of(p: Point) -> int:

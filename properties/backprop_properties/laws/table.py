@@ -15,7 +15,12 @@ from backprop_reference.signature import Shape
 
 from .batches import batch_equals_the_loop
 from .claims import Array, Close, Holds
-from .invariants import masks_count_for_nothing, nan_in_nan_out, softmax_ignores_a_shift
+from .invariants import (
+    infinities_give_what_the_definition_gives,
+    masks_count_for_nothing,
+    nan_in_nan_out,
+    softmax_ignores_a_shift,
+)
 from .manners import (
     keeps_the_dtype,
     leaves_its_inputs_alone,
@@ -26,6 +31,7 @@ from .manners import (
     takes_any_memory_layout,
 )
 from .points import Claims, Point, of_its_shape, point
+from .threads import bears_another_thread
 
 __all__ = ["LAWS", "Claims", "Point", "point"]
 
@@ -211,6 +217,8 @@ LAWS: Mapping[str, Callable[[Point], Claims]] = {
         nan_in_nan_out,
         softmax_ignores_a_shift,
         masks_count_for_nothing,
+        infinities_give_what_the_definition_gives,
+        bears_another_thread,
     )
 }
 

@@ -21,6 +21,7 @@ from ..cases.shrink import SECONDS, smallest
 from .claims import Judged, Violation, judge
 from .ends import END_LAWS
 from .failure import BATCH, Failure, failure_at, function_of
+from .interruption import Interruption
 from .manners import OF_CALLS
 from .points import NEEDED_BY, Claims, Functions, Point, either_slope, listening, repeating
 from .skipped import Skipped
@@ -111,8 +112,9 @@ class Trial:
     """An implementation, tried within a domain and held to some laws.
 
     `careful` asks for no more digits than a careful framework's formulas have; otherwise the reference's are asked for.
-    `waived` laws are not held against it. `counts` are numbers of calls and of rows that are
-    tried beside the usual ones, `batched` says how many leading axes a function takes.
+    `waived` laws are not held against it. `counts` are numbers of calls and of rows that are tried beside the usual
+    ones, `batched` says how many leading axes a function takes, `constants` are the numbers in the code; `turn` and
+    `interruption` are as in `Point`.
     """
 
     implementation: Functions
@@ -122,6 +124,9 @@ class Trial:
     waived: Collection[str] = ()
     counts: tuple[int, ...] = ()
     batched: Mapping[str, int] = field(default_factory=lambda: {"forward": 3, "vjp": 3})
+    constants: tuple[float, ...] = ()
+    turn: int | None = None
+    interruption: Interruption | None = None
 
     @property
     def row(self) -> Row:
@@ -148,10 +153,23 @@ class Trial:
             alone=alone,
             either=either_slope(self.row, self.domain.promises),
         )
-        functions = self.implementation.forward, self.implementation.jacobian, self.implementation.vjp
-        promised = self.domain.promises, self.domain.stated
-        tried: dict[str, Any] = {"counts": self.counts, "moderate": self.domain.moderate, "batched": self.batched}
-        return Point(self.row, *functions, case, said, self.careful, *promised, **tried, alone=alone)
+        return Point(
+            self.row,
+            self.implementation.forward,
+            self.implementation.jacobian,
+            self.implementation.vjp,
+            case,
+            said,
+            self.careful,
+            self.domain.promises,
+            self.domain.stated,
+            self.counts,
+            self.domain.moderate,
+            self.batched,
+            alone,
+            self.turn,
+            self.interruption,
+        )
 
     def violations(
         self, case: Case, laws: Sequence[str], widened: set[str] | None = None

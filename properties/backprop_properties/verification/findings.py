@@ -24,8 +24,8 @@ class Tally:
     def add(self, measure: Measure, sizes: dict[str, int], dtype: str, cases: int = 1) -> None:
         self.cases, self.entries = self.cases + cases, self.entries + measure.entries
         self.share = max(self.share, measure.share)
-        if measure.ulp > self.ulp:
-            self.ulp, self.sizes, self.dtype = measure.ulp, sizes, dtype
+        if (ulp := measure.ulp) > self.ulp:
+            self.ulp, self.sizes, self.dtype = ulp, sizes, dtype
 
     def merged(self, other: "Tally") -> "Tally":
         """Both; the same whatever is merged first."""

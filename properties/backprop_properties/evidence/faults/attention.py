@@ -314,12 +314,12 @@ ROTARY = [
             angles(np.pad(x, ((1, 0), (0, 0))))[1:], x)),
     rotated("from-one-backward", "formula", VJP, vjp=lambda d, x: (turned_by(
             -angles(np.pad(x, ((1, 0), (0, 0))))[1:], d),)),
-    rotated("base-1000", "formula", FORWARD, forward=lambda x: turned_by(angles(x, 1000.0), x)),
-    rotated("exponent-of-d", "factor", FORWARD, forward=lambda x: turned_by(
+    rotated("base-1000", "formula", FORWARD, "constant", forward=lambda x: turned_by(angles(x, 1000.0), x)),
+    rotated("exponent-of-d", "factor", FORWARD, "constant", forward=lambda x: turned_by(
             angles(x, 10000.0**0.5), x)),
-    rotated("exponent-of-d-backward", "factor", VJP, vjp=lambda d, x: (turned_by(
+    rotated("exponent-of-d-backward", "factor", VJP, "constant", vjp=lambda d, x: (turned_by(
             -angles(x, 10000.0**0.5), d),)),
-    rotated("one-frequency", "formula", FORWARD, forward=lambda x: turned_by(angles(x, 1.0), x)),
+    rotated("one-frequency", "formula", FORWARD, "constant", forward=lambda x: turned_by(angles(x, 1.0), x)),
     rotated("positions-along-features", "transpose", FORWARD, "transposed",
             forward=lambda x: turned_by(_of_columns(x), x)),
     rotated("positions-backwards", "formula", VJP, vjp=lambda d, x: (turned_by(

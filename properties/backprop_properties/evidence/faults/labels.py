@@ -253,7 +253,7 @@ CROSS_ENTROPY = [
 fault = partial(Fault, _SMOOTHING)
 LABEL_SMOOTHING = [
     *_by_the_batch(_SMOOTHING, "label-smoothing"),
-    fault("label-smoothing-not-in-the-slope", "missing term", VJP, "missing-path", vjp=_mean_vjp(_less_one)),
+    fault("label-smoothing-not-in-the-slope", "missing term", VJP, "constant", vjp=_mean_vjp(_less_one)),
     fault("label-smoothing-not-in-the-value", "missing term", FORWARD, forward=_of_rows(_negative_log)),
     fault("label-smoothing-of-the-others", "formula", FORWARD,
           forward=_of_rows(lambda x, labels: -(_others_smooth(x, labels) * log_softmax(x)).sum(-1))),

@@ -33,6 +33,7 @@ KINDS: Mapping[str, str] = {
     "sum(y) = 1": "right for targets that sum to 1",
     "one-hot": "right for one-hot targets",
     "mask": "a logit of -inf does not count for nothing",
+    "infinity": "an infinity goes in, and NaN or another number comes out than the definition gives",
     "NaN hidden": "a NaN goes in and a number comes out",
     "one size": "wrong at one size, or at every other, or where sizes agree",
     "some values": "wrong for some signs or patterns of the arguments or of the cotangent",
@@ -80,6 +81,7 @@ CAUSES = (
     "batch-mean",
     "kink",
     "mask",
+    "infinity",
     "integers",
     "reordered",
     "duplicates",
@@ -87,6 +89,7 @@ CAUSES = (
     "another-size",
     "turn-left-out",
     "rounding",
+    "constant",
     "none",
 )
 
@@ -95,6 +98,7 @@ ASKS: Mapping[str, str] = {
     "kink": "the derivative at a kink that JAX takes",
     "mask": "logits of -inf, and 0 · log 0 = 0",
     "aliasing": "results that share no memory with arguments, with each other or with those of the next call",
+    "infinity": "what the definition gives at an infinity",
 }
 
 
