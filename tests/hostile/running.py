@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,11 @@ import psutil
 
 Processes = dict[int, psutil.Process]
 MANY_SECONDS = 240
+
+
+def hears_ctrl_c() -> None:
+    """In a job in the background SIGINT is ignored, by all that it starts, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Run:
@@ -48,6 +54,7 @@ class Run:
                 env=environment,
                 cwd=self.work,
                 start_new_session=True,
+                preexec_fn=hears_ctrl_c,
             )
         return self.process
 
