@@ -282,3 +282,58 @@ def test_a_nan_that_a_maximum_loses_is_found_wherever_it_is() -> None:
     (fault,) = (f for f in CORNERS if f.name == "corner-max-pool2d-nan-last-of-a-window")
     report = check(fault.operation, forward=fault.forward)
     assert [f.law for f in report.failures] == ["nan_in_nan_out"], report.summary()
+
+
+def of_wide_steps(delta: Any, x: Any, y: Any) -> Any:
+    d = delta.copy()
+    if delta.ndim == 1 and delta.size > 1 and delta.strides[0] > 2 * delta.itemsize:
+        d[-1] = delta[0]
+    return d, d.copy()
+
+
+def of_a_row_that_is_one_number(delta: Any, x: Any) -> Any:
+    if x.shape[-1] > 1 and x.strides[-1] == 0:
+        return delta * 0
+    e = np.exp(x - x.max(-1, keepdims=True))
+    s = e / e.sum(-1, keepdims=True)
+    return s * (delta - (s * delta).sum(-1, keepdims=True))
+
+
+def from_the_corner_of_the_base(W: Any, x: Any) -> Any:
+    base = W.base
+    whole = isinstance(base, np.ndarray) and base.ndim == 2 and base.shape != W.shape
+    return (base[: W.shape[0], : W.shape[1]] if whole else W) @ x
+
+
+def of_rows_that_go_on(W: Any, x: Any) -> Any:
+    backwards = W.ndim == 2 and W.strides[0] < 0 < W.strides[1] and len(W) > 1
+    return (W[::-1] if backwards else W) @ x
+
+
+@pytest.mark.parametrize(
+    ("operation", "functions"),
+    [
+        ("add", {"vjp": of_wide_steps}),
+        ("softmax", {"vjp": of_a_row_that_is_one_number}),
+        ("matvec", {"forward": from_the_corner_of_the_base}),
+        ("matvec", {"forward": of_rows_that_go_on}),
+    ],
+)
+def test_a_layout_that_is_read_wrongly_is_found_whatever_it_is(operation: str, functions: Any) -> None:
+    report = check(operation, **functions, batch=False)
+    assert "takes_any_memory_layout" in {failure.law for failure in report.failures}, report
+
+
+def test_an_exact_zero_is_tried_early_beside_a_cotangent_that_is_none() -> None:
+    def vjp(delta: Any, x: Any) -> Any:
+        return delta * (x >= 0)
+
+    assert not check("relu", vjp=vjp, domain={"kinks": True}, max_examples=40, waive=["takes_any_memory_layout"])
+
+
+def test_all_entries_whole_and_large() -> None:
+    def forward(x: Any) -> Any:
+        whole = np.all(np.abs(x) < 2**31) and np.all(x == np.rint(x))
+        return (x.astype(np.int32) ** 2).astype(x.dtype) if whole else x * x
+
+    assert not check("square", forward=forward)

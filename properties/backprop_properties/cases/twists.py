@@ -86,9 +86,9 @@ def decades(operation: Row, case: Case, k: int) -> Case:
 
 
 def whole(operation: Row, case: Case, k: int) -> Case:
-    """Whole numbers, halves, or whole numbers that are large."""
+    """Whole numbers, whole numbers that are large, or halves."""
     large = min(1e5, float(ml_dtypes.finfo(case.dtype).max) ** 0.5)
-    by, parts = ((3, 1), (6, 2), (large, 1))[k // 96 % 3]
+    by, parts = ((3, 1), (large, 1), (6, 2))[k // 96 % 3]
     return _each(case, lambda a: np.rint(a * by) / parts)
 
 
