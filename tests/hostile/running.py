@@ -17,9 +17,10 @@ Processes = dict[int, psutil.Process]
 MANY_SECONDS = 240
 
 
-def hears_ctrl_c() -> None:
-    """In a job in the background SIGINT is ignored, by all that it starts, too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def hear_ctrl_c() -> None:
+    """In a job in the background SIGINT is ignored, also by all that it starts, until it is handled here."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Run:
@@ -45,6 +46,7 @@ class Run:
         """Starts the command, in a session of its own."""
         command = [sys.executable, "-m", "backprop_properties.commands.main", *map(str, arguments)]
         environment = {**os.environ, "HOSTILE": self.mark, "TMPDIR": str(self.temporary), "COLUMNS": "120"}
+        hear_ctrl_c()
         with self.out.open("wb") as out, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 command,
@@ -54,7 +56,6 @@ class Run:
                 env=environment,
                 cwd=self.work,
                 start_new_session=True,
-                preexec_fn=hears_ctrl_c,
             )
         return self.process
 
