@@ -17,17 +17,17 @@ MOST = 1 << 20
 class Direct:
     """A process that is none: what is sent to it is answered at once."""
 
-    ready, over, crowded = True, False, False
+    ready, over, crowded, pages = True, False, False, 256
 
     def __init__(self, functions: dict[str, Callable[..., Any]]) -> None:
         self.there, self.asks, self.answers = Functions(functions), self, self
-        self.answer = b""
+        self.answered: list[bytes] = []
 
-    def send(self, message: bytes, until: Any) -> None:
-        self.answer = m.encoded(self.there.answer(m.question(message)))
+    def send(self, *messages: bytes, until: Any) -> None:
+        self.answered += [m.encoded(self.there.answer(m.question(message))) for message in messages]
 
     def receive(self, most: int, until: Any) -> bytes:
-        return self.answer
+        return self.answered.pop(0)
 
 
 def across(*functions: Callable[..., Any]) -> Sequence[Any]:

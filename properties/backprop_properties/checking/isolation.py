@@ -32,7 +32,7 @@ class Judge:
         defined = task.defined and not task.submission
         self.used = self.used or bool(defined or (task.command and task.definitions))
         with suppress(OSError):  # it has died: what it says, or does not, tells
-            self.program.asks.send(m.encoded(task), lambda: None)
+            self.program.asks.send(m.encoded(task), until=lambda: None)
 
     @property
     def state(self) -> str:

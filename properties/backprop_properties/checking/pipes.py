@@ -9,6 +9,7 @@ from select import select
 from time import perf_counter
 
 LENGTH = struct.Struct("<Q")
+PAGE = 1 << 12  # bytes, of which a message takes some as a whole
 PART, SOME = 1 << 20, 1 << 14  # bytes that are read at a time, at most and at least if there are as many
 AWAKE = 2e-4  # seconds in which most answers come: to fall asleep and be woken takes a third of a call
 LOOK = 0.05  # seconds from one look at whoever does not answer to the next
@@ -23,20 +24,23 @@ class Pipe:
 
     def __init__(self, number: int) -> None:
         self.number, self.rest = number, b""
+        self.pages = 0  # that it has room for, as far as is known
 
     def widen(self) -> None:
         """Gives the pipe room for most messages, so that whoever writes one need not wait for the reader; on Linux."""
-        with suppress(ImportError, AttributeError, OSError):  # there may be no more room for this user
+        with suppress(ImportError, AttributeError):
             import fcntl
 
-            fcntl.fcntl(self.number, fcntl.F_SETPIPE_SZ, PART)
+            with suppress(OSError):  # there may be no more room for this user
+                fcntl.fcntl(self.number, fcntl.F_SETPIPE_SZ, PART)
+            self.pages = fcntl.fcntl(self.number, fcntl.F_GETPIPE_SZ) // PAGE
 
-    def send(self, message: bytes, until: Callable[[], None] | None = None) -> None:
-        """Writes a message; `until` is called every now and then while nobody reads, and may raise.
+    def send(self, *messages: bytes, until: Callable[[], None] | None = None) -> None:
+        """Writes messages; `until` is called every now and then while nobody reads, and may raise.
 
         `BrokenPipeError` if nobody reads any more. A pipe that does not block needs an `until`.
         """
-        self.write(LENGTH.pack(len(message)) + message, until)
+        self.write(b"".join([part for message in messages for part in (LENGTH.pack(len(message)), message)]), until)
 
     def write(self, message: bytes, until: Callable[[], None] | None = None) -> None:
         """Writes bytes, as `send` does, without their length."""
@@ -110,6 +114,11 @@ class Pipe:
         pipes = ([], [self.number]) if writing else ([self.number], [])
         while until and not any(select(*pipes, [], LOOK)):
             until()
+
+
+def pages_of(message: bytes) -> int:
+    """How many pages of a pipe a message takes, at most."""
+    return (LENGTH.size + len(message)) // PAGE + 1
 
 
 def _quoted(data: bytes) -> str:

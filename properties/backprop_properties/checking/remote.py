@@ -3,6 +3,7 @@
 import ctypes
 import os
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import numpy as np
 
 from ..laws.interruption import Interruption
 from . import messages as m
-from .calls import Calls
+from .calls import Calls, Gone
 from .guard import Unusable, printable
-from .pipes import Broken
+from .pipes import PAGE, Broken, pages_of
 from .processes import Program, python
 from .source_code import Code
 from .tasks import OWN_IMPORTS
@@ -48,6 +49,8 @@ class Subject:
         self.calls = Calls(self.program, **limits, on_call=on_call, path=path)
         self.shared, self.amid = _Memory(), Interruption()
         self.lines_left = False
+        self.waiting = deque[tuple[str, Sequence[Any]]]()  # calls that were sent ahead
+        self.may_send_ahead, self.came = True, False
 
     def load(self, question: m.Load | m.Run | m.Hold) -> m.Loaded | m.Refused:
         """Has the functions found."""
@@ -66,7 +69,7 @@ class Subject:
         """The functions that were found, under these names by kind, and what is known of their code."""
         functions = {kind: self.function(kind, names[kind]) for kind in loaded.kinds}
         constants = tuple(loaded.constants)
-        return Code(functions, constants, lambda: self.lines_left, self.unrun, interruption=self.amid)
+        return Code(functions, constants, lambda: self.lines_left, self.unrun, interruption=self.amid, ahead=self.ahead)
 
     def unrun(self) -> list[str]:
         """What is to be said of lines that no call has run."""
@@ -85,13 +88,66 @@ class Subject:
         """Ends the process."""
         self.program.stop()
 
-    def _called(self, kind: str, args: tuple[Any, ...]) -> Any:
-        self.calls.begin(kind, args)
+    def ahead(self, *calls: tuple[str, Sequence[Any]]) -> None:
+        """Has calls that come next, `(kind, args)` each, in this order, begin at once: they are made while something
+        else is done here. As many as the pipe has room for, so that neither process waits for the other to read.
+        """
+        self._pass_over()
+        self.came, pages = False, self.program.asks.pages if self.may_send_ahead else 0
+        sent, bodies = list[tuple[str, Sequence[Any]]](), list[bytes]()
+        for kind, args in calls:
+            if sum([a.nbytes for a in args]) > pages * PAGE:
+                break
+            ask, _ = self._ask(kind, args)
+            bodies.append(m.encoded(ask))
+            pages -= pages_of(bodies[-1])
+            if pages < 0:
+                self.shared.gone += ask.forget
+                del bodies[-1]
+                break
+            sent.append((kind, args))
+        if not sent:
+            return
+        try:
+            self._send(*bodies)
+            self.waiting.extend(sent)
+        except OSError:  # nobody is there any more: whoever makes the call is told
+            self.may_send_ahead = False
+
+    def _pass_over(self) -> None:
+        """Takes the answers to calls that were sent ahead and did not come."""
+        while self.waiting:
+            self.waiting.popleft()
+            self.shared.received(self._answer(4 * ENOUGH + WORDS, RESULT).memory)
+
+    def _is_next(self, kind: str, args: Sequence[Any]) -> bool:
+        """Whether a call is the first of those that were sent ahead."""
+        if not self.waiting:
+            return False
+        sent, these = self.waiting[0]
+        if sent == kind and all(map(_alike, these, args)):
+            self.came = True
+            return True
+        self.may_send_ahead = self.came  # if none did: the function is called by another, which changes its arguments
+        self._pass_over()
+        return False
+
+    def _ask(self, kind: str, args: Sequence[Any]) -> tuple[m.Ask, int]:
+        """The question of a call, and how many bytes may come back."""
         views, stretches = self.shared.sent(args)
         most = max(ENOUGH, 8 * sum([len(stretch.data) for stretch in stretches]))
         ask = m.Ask(kind, views, stretches, self.shared.forgotten(), most, self.amid.keep, self.amid.at)
         self.amid.keep, self.amid.at = False, None
-        said = self._asked(ask, 4 * most + WORDS, RESULT)
+        return ask, most
+
+    def _called(self, kind: str, args: tuple[Any, ...]) -> Any:
+        self.calls.begin(kind, args)
+        if self._is_next(kind, args):
+            self.waiting.popleft()
+            said = self._answer(4 * ENOUGH + WORDS, RESULT)
+        else:
+            ask, most = self._ask(kind, args)
+            said = self._asked(ask, 4 * most + WORDS, RESULT)
         self.calls.running, self.lines_left = False, said.lines_left
         try:
             fresh = self.shared.received(said.memory)  # lives as long as the arrays below, which lie in it
@@ -123,30 +179,59 @@ class Subject:
 
     def _asked(self, question: m.Question, most: int, expected: Any) -> Any:
         """The answer to a question; `Gone` if there is none in time."""
-        calls = self.calls
+        self._pass_over()
         try:
-            if not self.program.ready:
-                self.program.ready = bool(self.program.answers.receive(WORDS, calls.within(calls.step + OWN_IMPORTS)))
-            if calls.memory and calls.limit == float("inf"):
-                calls.measure()
-            look = calls.within(calls.step)
-            self.program.asks.send(m.encoded(question), look)
-            body = self.program.answers.receive(most, look)
-            if body is None:
-                raise calls.gone("")
-            answer = m.answer(body)
+            self._send(m.encoded(question))
         except OSError:
-            raise calls.gone("") from None
-        except (Broken, m.Undecodable) as error:
-            raise calls.gone(f"stopped since no answer came, but {printable(str(error))[:200]}") from None
+            raise self.calls.gone("") from None
+        return self._answer(most, expected)
+
+    def _send(self, *questions: bytes) -> None:
+        calls = self.calls
+        if not self.program.ready:
+            received = self._received(WORDS, calls.within(calls.step + OWN_IMPORTS))
+            self.program.ready = bool(received)
+        if calls.memory and calls.limit == float("inf"):
+            calls.measure()
+        self.program.asks.send(*questions, until=calls.within(calls.step))
+
+    def _answer(self, most: int, expected: Any) -> Any:
+        """The answer to the first question that has none yet."""
+        body = self._received(most, self.calls.within(self.calls.step))
+        try:
+            if body is None:
+                raise self.calls.gone("")
+            answer = m.answer(body)
+        except m.Undecodable as error:
+            raise self._no_answer(error) from None
         if not isinstance(answer, expected):
-            raise calls.gone("stopped since it answered another question")
+            raise self.calls.gone("stopped since it answered another question")
         return answer
+
+    def _received(self, most: int, look: Callable[[], None]) -> bytes | None:
+        """The next message, or None if there are no more."""
+        try:
+            return self.program.answers.receive(most, look)
+        except OSError:
+            return None
+        except Broken as error:
+            raise self._no_answer(error) from None
+
+    def _no_answer(self, error: Exception) -> Gone:
+        return self.calls.gone(f"stopped since no answer came, but {printable(str(error))[:200]}")
 
 
 def started() -> Program:
     """A process that waits for functions to run."""
     return Program(python(PROGRAM.format(os.getpid())))
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two arguments are one, or cannot be told apart."""
+    if a is b:
+        return True
+    same = a.shape == b.shape and a.strides == b.strides and a.dtype == b.dtype
+    return bool(same and a.flags.writeable == b.flags.writeable and a.tobytes() == b.tobytes())
 
 
 def _turn(array: Any, view: m.View) -> None:

@@ -94,7 +94,7 @@ class Processes:
                 raise Lost(f"hangs: stopped after {seconds:g} s {kind}")
 
         try:
-            program.asks.send(m.encoded(question), look)
+            program.asks.send(m.encoded(question), until=look)
             body = program.answers.receive(MOST, look)
             if body is not None:
                 return m.decoded(body, Answer)

@@ -69,12 +69,14 @@ def _rows_are_right(
     at: Sequence[Sequence[Array]],
 ) -> Claims:
     """What is claimed of one `batch`, whose examples have these answers; `at` is each of them once."""
-    if p.forward and len(lead) <= p.batched.get("forward", 0):
+    taken = [kind for kind in ("forward", "vjp") if len(lead) <= p.batched.get(kind, 0)]
+    p.begin([delta, *args], kinds=taken)
+    if p.forward and "forward" in taken:
         shape = lead + p.case.delta.shape
         each = [s.forward for s in said]
         expected, bound = (np.reshape([answer[part] for answer in each], shape) for part in (0, 1))
         yield Close(f"u of {batch}", p.forward(*args), expected, bound, at)
-    if not (p.vjp and len(lead) <= p.batched.get("vjp", 0)):
+    if not (p.vjp and "vjp" in taken):
         return
     for name, d, i in p.named("d", p.vjp(delta, *args)):
         values, bounds = (np.array([s.vjp[i][part] for s in said]) for part in (0, 1))

@@ -1,6 +1,10 @@
-"""What is to become of the next call of somebody's functions, where another thread is to call in the middle of it."""
+"""What is said of the next calls of somebody's functions: that another thread is to call in the middle of one, or that
+they come.
+"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass
@@ -12,3 +16,7 @@ class Interruption:
     keep: bool = False
     at: int | None = None
     reached: bool = False
+
+
+def nothing_ahead(*calls: tuple[str, Sequence[Any]]) -> None:
+    """What becomes of calls that come next, `(kind, args)` each, in their order, if no other process can begin them."""

@@ -59,7 +59,8 @@ def leaves_its_inputs_alone(p: Point) -> Claims:
     """
     for name, f, args in calls_of(p):
         names = p.operation.arguments if len(args) == len(p.args) else ("delta", *p.operation.arguments)
-        before = [_state(a) for a in args]
+        before, copies = [_state(a) for a in args], [a.copy() for a in args]
+        p.ahead((name, args), *[(name, copies)] * ("aliasing" in p.promises))
         results = [np.asarray(r) for r in f(*args)]
         written = [n for n, a, b in zip(names, args, before, strict=True) if _state(a) != b]
         yield Holds(name, not written, f"{name} wrote to its argument {', '.join(written)}")
@@ -69,7 +70,7 @@ def leaves_its_inputs_alone(p: Point) -> Claims:
         yield Holds(name, not shared, f"a result of {name} shares memory with its argument {', '.join(shared)}")
         twins = any(np.may_share_memory(r, s) for k, r in enumerate(results) for s in results[:k])
         yield Holds(name, not twins, f"two results of {name} share memory")
-        again = [np.asarray(r) for r in f(*(a.copy() for a in args))]
+        again = [np.asarray(r) for r in f(*copies)]
         kept = any(np.may_share_memory(r, s) for r in results for s in again)
         yield Holds(name, not kept, f"a result of {name} shares memory with that of the call before")
 
@@ -81,15 +82,18 @@ def _state(a: Array) -> tuple[Any, ...]:
 
 def says_the_same_twice(p: Point) -> Claims:
     """A repeated call returns the same bits, however often, and no call changes what an earlier one returned."""
+    between = RING if p.case.delta.size <= LOOKED_AT and in_turn(p, [RING]) else 1
+    repeats = max(p.counts, default=1)
     for name, f, args in calls_of(p):
+        turned = [a[..., ::-1].copy() if a.ndim else a for a in args]
+        p.ahead((name, args), *[(name, turned)] * between, *[(name, args)] * repeats)
         kept = f(*args)
         first = [np.array(r) for r in kept]
-        turned = [a[..., ::-1].copy() if a.ndim else a for a in args]
-        for _ in range(RING if p.case.delta.size <= LOOKED_AT and in_turn(p, [RING]) else 1):
+        for _ in range(between):
             f(*turned)
         lasting = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, kept, strict=True))
         yield Holds(name, lasting, f"a later call of {name} changed what it had returned before")
-        for k in range(max(p.counts, default=1)):
+        for k in range(repeats):
             again = f(*args)
             same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
             when = f", the {k + 1}th time" if k else ""
@@ -98,14 +102,16 @@ def says_the_same_twice(p: Point) -> Claims:
 
 def sees_what_changed_in_place(p: Point) -> Claims:
     """If an array is overwritten in place (one entry, or its last digits), the results are those of the new numbers."""
-    changes = list(_changes(p))
     arrays = [p.delta, *p.args]
+    p.begin(arrays)
+    changes = list(_changes(p))
     for f, args in ((p.forward, arrays[1:]), (p.vjp, arrays)):
         if f:
             f(*args)
     for (what, changed), said in zip(changes, p.ask(*((a[0], a[1:]) for _, a in changes)), strict=True):
         for a, new in zip(arrays, changed, strict=True):
             a[...] = new
+        p.begin(arrays)
         u, cotangents = _results(p, arrays)
         if p.forward:
             yield Close(f"u after {what}", u, *said.forward, [changed])
@@ -171,11 +177,17 @@ def owes_nothing_to_the_last_forward(p: Point) -> Claims:
     """
     if not (p.forward and p.vjp):
         return
-    p.forward(*p.args)
     every = range(len(p.case.args))
-    for changed in in_turn(p, [every, *([i] for i in every if len(every) > 1)]):
-        p.forward(*(a[..., ::-1].copy() if a.ndim and i in changed else a for i, a in enumerate(p.args)))
-        for name, d, i in p.named("d", p.vjp(p.delta, *p.args)):
+    others = [
+        [a[..., ::-1].copy() if a.ndim and i in changed else a for i, a in enumerate(p.args)]
+        for changed in in_turn(p, [every, *([i] for i in every if len(every) > 1)])
+    ]
+    own = [p.delta, *p.args]
+    p.ahead(("forward", own[1:]), *(call for args in others for call in (("forward", args), ("vjp", own))))
+    p.forward(*own[1:])
+    for args in others:
+        p.forward(*args)
+        for name, d, i in p.named("d", p.vjp(*own)):
             yield Close(f"{name} after another forward", d, *p.said.vjp[i])
 
 
@@ -185,13 +197,16 @@ def takes_any_memory_layout(p: Point) -> Claims:
 
     What NumPy itself takes for granted and other code may refuse, it may refuse: then there are no numbers to compare.
     """
-    for layout, lay in in_turn(p, _layouts(p)):
-        yield from _in_layout(p, layout, lay([p.delta, *p.args]), p.said)
+    layouts = [(layout, lay([p.delta, *p.args])) for layout, lay in in_turn(p, _layouts(p))]
+    p.begin(*(arrays for _, arrays in layouts))
+    for layout, arrays in layouts:
+        yield from _in_layout(p, layout, arrays, p.said)
     for layout, one in in_turn(p, [*REFUSABLE.items()]):
         with suppress(Exception):
             found = _results(p, [one(a) for a in (p.delta, *p.args)])
             yield from _found_in_layout(p, layout, *found, p.said)
     others = [(layout, lay([p.delta, *p.args])) for layout, lay in in_turn(p, _with_other_numbers(p))]
+    p.begin(*(arrays for _, arrays in others))
     asked = p.ask(*((arrays[0].copy(), [a.copy() for a in arrays[1:]]) for _, arrays in others)) if others else []
     for (layout, arrays), said in zip(others, asked, strict=True):
         yield from _in_layout(p, layout, arrays, said, elsewhere=True)

@@ -4,6 +4,7 @@
 right and by the laws that were asked for.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from ..cases.shrink import SECONDS, smallest
 from .claims import Judged, Violation, judge
 from .ends import END_LAWS
 from .failure import BATCH, Failure, failure_at, function_of
-from .interruption import Interruption
+from .interruption import Interruption, nothing_ahead
 from .manners import OF_CALLS
 from .points import NEEDED_BY, Claims, Functions, Point, either_slope, listening, repeating
 from .skipped import Skipped
@@ -44,7 +45,18 @@ Laws = Mapping[str, Callable[[Place], Claims]]
 AS_LARGE = 16.0  # times smaller, and an error is still of the same size
 LARGEST_ASKED = 2**15  # entries of a Jacobian: a vector of 181
 
+FIRST_CALLS: Mapping[str, str] = {  # what the laws call that come first, with the numbers of the case
+    "forward_equals_jax": "forward",
+    "jacobian_equals_jacrev": "jacobian",
+    "vjp_equals_jax_vjp": "vjp",
+}
+
 EVERY_LAW: Laws[Point] = {**LAWS, **TRUTH_LAWS, **JUDGE_LAWS, **END_LAWS}
+
+
+def _small(case: Case) -> bool:
+    """Whether a dense Jacobian is asked for."""
+    return case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_ASKED
 
 
 def violations(laws: Laws[Place], p: Place) -> Iterator[tuple[str, str, Judged]]:
@@ -114,7 +126,7 @@ class Trial:
     `careful` asks for no more digits than a careful framework's formulas have; otherwise the reference's are asked for.
     `waived` laws are not held against it. `counts` are numbers of calls and of rows that are tried beside the usual
     ones, `batched` says how many leading axes a function takes, `constants` are the numbers in the code; `turn` and
-    `interruption` are as in `Point`.
+    `interruption` and `ahead` are as in `Point`.
     """
 
     implementation: Functions
@@ -127,6 +139,7 @@ class Trial:
     constants: tuple[float, ...] = ()
     turn: int | None = None
     interruption: Interruption | None = None
+    ahead: Callable[..., None] = nothing_ahead
 
     @property
     def row(self) -> Row:
@@ -139,8 +152,8 @@ class Trial:
 
         NumPy runs JAX's programs, so that no shape costs a compilation.
         """
-        small = case.delta.size * max((a.size for a in case.args), default=0) <= LARGEST_ASKED
-        able = {"grad": True, "jvp": bool(case.tangents), "jacobian": bool(self.implementation.jacobian and small)}
+        jacobian = bool(self.implementation.jacobian and _small(case))
+        able = {"grad": True, "jvp": bool(case.tangents), "jacobian": jacobian}
         needed = {NEEDED_BY.get(law) for law in laws}
         said = evaluated(
             self.row,
@@ -169,6 +182,7 @@ class Trial:
             alone,
             self.turn,
             self.interruption,
+            self.ahead,
         )
 
     def violations(
@@ -187,6 +201,7 @@ class Trial:
             points[alone] = points.get(alone) or self.point(case, laws, alone=alone)
             return points[alone]
 
+        self._begin(case, laws)
         several = self.careful and has_other_formulas(self.row)
         for name in laws:
             law = {name: self.laws[name]}
@@ -199,6 +214,17 @@ class Trial:
                 widened.add(name)
                 found = list(violations(law, repeating(point(False), calls)))
             yield from found
+
+    def _begin(self, case: Case, laws: Sequence[str]) -> None:
+        """Has the calls of the first laws begin, while the truth is computed."""
+        copies = [a.copy() for a in (case.delta, *case.args)]
+        calls = {
+            law: (kind, copies if kind == "vjp" else copies[1:])
+            for law, kind in FIRST_CALLS.items()
+            if getattr(self.implementation, kind) and (kind != "jacobian" or _small(case))
+        }
+        first = itertools.takewhile(FIRST_CALLS.__contains__, laws)
+        self.ahead(*(calls[law] for law in first if law in calls))
 
     def first(self, case: Case, law: str) -> Violation | None:
         """What breaks a law at a case, if anything."""

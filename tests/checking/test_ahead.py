@@ -1,0 +1,132 @@
+"""Calls that are sent ahead: they begin at once, return what they return anyway, and what becomes of one is its own."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backprop_properties.checking import messages as m
+from backprop_properties.checking.calls import Gone
+from backprop_properties.checking.remote import Subject
+from backprop_properties.checking.source_code import Code
+
+FILE = """
+import os, pathlib
+
+def square(x):
+    with open(pathlib.Path(__file__).with_name("calls.txt"), "a") as file:
+        file.write("square\\n")
+    if x.size and x.flat[0] == 13:
+        os._exit(3)
+    if x.size and x.flat[0] == 17:
+        raise ValueError("seventeen")
+    return x * x
+
+def square_vjp(delta, x):
+    return 2 * delta * x
+"""
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Iterator[Subject]:
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    path.with_name("calls.txt").touch()
+    one = Subject(path, step=60)
+    yield one
+    one.stop()
+
+
+def code_of(subject: Subject) -> Code:
+    loaded = subject.load(m.Load(str(subject.calls.path), None, "square", None))
+    assert isinstance(loaded, m.Loaded)
+    return subject.code(loaded, {"forward": "square", "vjp": "square_vjp"})
+
+
+def made(path: Path, count: int) -> int:
+    """How many calls were made, as soon as there are so many, or after a minute."""
+    end = time.monotonic() + 60
+    while (lines := path.with_name("calls.txt").read_text().count("square")) < count and time.monotonic() < end:
+        time.sleep(0.01)
+    return lines
+
+
+def test_calls_begin_before_they_are_made_and_return_the_same(subject):
+    code = code_of(subject)
+    f, vjp = code.functions["forward"], code.functions["vjp"]
+    x, y, delta = np.arange(3.0), np.arange(4.0)[::2], np.ones(3)
+    f(x)
+    code.ahead(("forward", [x]), ("vjp", [delta, x]), ("forward", [y]))
+    assert made(subject.calls.path, 3) == 3
+    assert subject.calls.counts == {"forward": 1}
+    assert f(x).tolist() == [0, 1, 4]
+    assert vjp(delta, x.copy()).tolist() == [0, 2, 4]  # equal arguments are the same call
+    assert f(y).tolist() == [0, 4]
+    assert made(subject.calls.path, 3) == 3
+    assert subject.calls.counts == {"forward": 3, "vjp": 1}
+
+
+@pytest.mark.parametrize(
+    "other", [np.ones(4), np.arange(3.0)[::-1], np.arange(3, dtype=np.float32), np.arange(6.0)[::2], np.arange(3)]
+)
+def test_a_call_that_was_not_sent_is_made_and_what_was_sent_is_passed_over(subject, other):
+    code = code_of(subject)
+    f, x = code.functions["forward"], np.arange(3.0)
+    code.ahead(("forward", [x]), ("forward", [x]))
+    assert f(other).tolist() == (other * other).tolist()
+    assert made(subject.calls.path, 3) == 3
+    code.ahead(("forward", [x]))
+    assert not subject.waiting  # arguments change on their way: there is no use
+
+
+def test_a_law_that_ends_early_takes_nothing_from_the_next(subject):
+    code = code_of(subject)
+    f, x, y = code.functions["forward"], np.arange(3.0), np.ones(2)
+    for _ in range(3):
+        code.ahead(("forward", [x]), ("forward", [x]), ("forward", [x]))
+        assert f(x).tolist() == [0, 1, 4]
+        assert f(y).tolist() == [1, 1]
+    assert made(subject.calls.path, 12) == 12
+    assert subject.calls.counts == {"forward": 6}
+
+
+def test_what_one_raises_and_the_end_of_the_process_is_told_of_that_call(subject):
+    code = code_of(subject)
+    f, good, raises, ends = code.functions["forward"], np.ones(2), np.full(2, 17.0), np.full(2, 13.0)
+    code.ahead(*(("forward", [x]) for x in (good, raises, good, ends, good)))
+    made(subject.calls.path, 4)
+    assert f(good).tolist() == [1, 1]
+    with pytest.raises(Exception, match=r"forward raised ValueError: seventeen \(line \d+ of mine.py\)"):
+        f(raises)
+    assert f(good).tolist() == [1, 1]
+    with pytest.raises(Gone, match=r"^the process ended itself with exit code 3 in call 4 of forward") as gone:
+        f(ends)
+    assert gone.value.call
+    assert gone.value.call.args[0] is ends
+
+
+def test_more_than_the_pipe_has_room_for_is_not_sent_ahead(subject):
+    code = code_of(subject)
+    f, x = code.functions["forward"], np.ones(10_000)
+    many: list[tuple[str, Any]] = [("forward", [x])] * 1000
+    code.ahead(*many)
+    sent = len(subject.waiting)
+    assert sent * x.nbytes <= subject.program.asks.pages * 4096
+    assert sent < 1000
+    for _ in many[: sent + 2]:
+        assert f(x).sum() == 10_000
+    large = np.ones(1 << 18)
+    code.ahead(("forward", [large]))
+    assert not subject.waiting
+    assert f(large).sum() == large.size
+
+
+def test_a_pipe_of_unknown_size_takes_nothing_ahead(subject):
+    code = code_of(subject)
+    subject.program.asks.pages = 0
+    code.ahead(("forward", [np.ones(2)]))
+    assert not subject.waiting
+    assert code.functions["forward"](np.ones(2)).tolist() == [1, 1]
