@@ -1,17 +1,20 @@
 """Calls that are sent ahead: they begin at once, return what they return anyway, and what becomes of one is its own."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from backprop_oracle.rows import row_of
+from backprop_properties.cases.domains import PROMISES, matters
 from backprop_properties.checking import messages as m
 from backprop_properties.checking.calls import Gone
-from backprop_properties.checking.remote import Subject
-from backprop_properties.checking.source_code import Code
+from backprop_properties.checking.check import USUAL, examined
+from backprop_properties.checking.remote import Subject, alike
+from backprop_properties.checking.source_code import Code, code_of
 
 FILE = """
 import os, pathlib
@@ -40,10 +43,10 @@ def subject(tmp_path: Path) -> Iterator[Subject]:
     one.stop()
 
 
-def code_of(subject: Subject) -> Code:
-    loaded = subject.load(m.Load(str(subject.calls.path), None, "square", None))
-    assert isinstance(loaded, m.Loaded)
-    return subject.code(loaded, {"forward": "square", "vjp": "square_vjp"})
+def loaded(subject: Subject) -> Code:
+    found = subject.load(m.Load(str(subject.calls.path), None, "square", None))
+    assert isinstance(found, m.Loaded)
+    return subject.code(found, {"forward": "square", "vjp": "square_vjp"})
 
 
 def made(path: Path, count: int) -> int:
@@ -55,11 +58,11 @@ def made(path: Path, count: int) -> int:
 
 
 def test_calls_begin_before_they_are_made_and_return_the_same(subject):
-    code = code_of(subject)
+    code = loaded(subject)
     f, vjp = code.functions["forward"], code.functions["vjp"]
     x, y, delta = np.arange(3.0), np.arange(4.0)[::2], np.ones(3)
     f(x)
-    code.ahead(("forward", [x]), ("vjp", [delta, x]), ("forward", [y]))
+    subject.ahead(("forward", [x]), ("vjp", [delta, x]), ("forward", [y]))
     assert made(subject.calls.path, 3) == 3
     assert subject.calls.counts == {"forward": 1}
     assert f(x).tolist() == [0, 1, 4]
@@ -73,20 +76,20 @@ def test_calls_begin_before_they_are_made_and_return_the_same(subject):
     "other", [np.ones(4), np.arange(3.0)[::-1], np.arange(3, dtype=np.float32), np.arange(6.0)[::2], np.arange(3)]
 )
 def test_a_call_that_was_not_sent_is_made_and_what_was_sent_is_passed_over(subject, other):
-    code = code_of(subject)
+    code = loaded(subject)
     f, x = code.functions["forward"], np.arange(3.0)
-    code.ahead(("forward", [x]), ("forward", [x]))
+    subject.ahead(("forward", [x]), ("forward", [x]))
     assert f(other).tolist() == (other * other).tolist()
     assert made(subject.calls.path, 3) == 3
-    code.ahead(("forward", [x]))
+    subject.ahead(("forward", [x]))
     assert not subject.waiting  # arguments change on their way: there is no use
 
 
 def test_a_law_that_ends_early_takes_nothing_from_the_next(subject):
-    code = code_of(subject)
+    code = loaded(subject)
     f, x, y = code.functions["forward"], np.arange(3.0), np.ones(2)
     for _ in range(3):
-        code.ahead(("forward", [x]), ("forward", [x]), ("forward", [x]))
+        subject.ahead(("forward", [x]), ("forward", [x]), ("forward", [x]))
         assert f(x).tolist() == [0, 1, 4]
         assert f(y).tolist() == [1, 1]
     assert made(subject.calls.path, 12) == 12
@@ -94,9 +97,9 @@ def test_a_law_that_ends_early_takes_nothing_from_the_next(subject):
 
 
 def test_what_one_raises_and_the_end_of_the_process_is_told_of_that_call(subject):
-    code = code_of(subject)
+    code = loaded(subject)
     f, good, raises, ends = code.functions["forward"], np.ones(2), np.full(2, 17.0), np.full(2, 13.0)
-    code.ahead(*(("forward", [x]) for x in (good, raises, good, ends, good)))
+    subject.ahead(*(("forward", [x]) for x in (good, raises, good, ends, good)))
     made(subject.calls.path, 4)
     assert f(good).tolist() == [1, 1]
     with pytest.raises(Exception, match=r"forward raised ValueError: seventeen \(line \d+ of mine.py\)"):
@@ -109,24 +112,64 @@ def test_what_one_raises_and_the_end_of_the_process_is_told_of_that_call(subject
 
 
 def test_more_than_the_pipe_has_room_for_is_not_sent_ahead(subject):
-    code = code_of(subject)
+    code = loaded(subject)
     f, x = code.functions["forward"], np.ones(10_000)
     many: list[tuple[str, Any]] = [("forward", [x])] * 1000
-    code.ahead(*many)
+    subject.ahead(*many)
     sent = len(subject.waiting)
     assert sent * x.nbytes <= subject.program.asks.pages * 4096
     assert sent < 1000
     for _ in many[: sent + 2]:
         assert f(x).sum() == 10_000
     large = np.ones(1 << 18)
-    code.ahead(("forward", [large]))
+    subject.ahead(("forward", [large]))
     assert not subject.waiting
     assert f(large).sum() == large.size
 
 
 def test_a_pipe_of_unknown_size_takes_nothing_ahead(subject):
-    code = code_of(subject)
+    code = loaded(subject)
     subject.program.asks.pages = 0
-    code.ahead(("forward", [np.ones(2)]))
+    subject.ahead(("forward", [np.ones(2)]))
     assert not subject.waiting
     assert code.functions["forward"](np.ones(2)).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", ["activation[relu]", "affine", "log", "squared_error", "softmax_cross_entropy"])
+def test_what_laws_say_comes_next_comes_next(name, dtype):
+    """Every call that is sent ahead of right functions is made, in its order: none is made for nothing."""
+    row, waiting, came, wrong = row_of(name), list[tuple[str, Sequence[Any]]](), list[str](), list[Any]()
+
+    def ahead(*calls: tuple[str, Sequence[Any]]) -> None:
+        wrong.extend(waiting)
+        waiting[:] = [(kind, [*map(np.asarray, args)]) for kind, args in calls]
+
+    def heard(kind: str, f: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            if waiting:
+                sent, these = waiting.pop(0)
+                same = sent == kind and all(map(alike, these, args))
+                (came if same else wrong).append(kind)
+            return f(*args)
+
+        return call
+
+    functions = {kind: heard(kind, getattr(row, kind)) for kind in ("forward", "vjp", "jacobian")}
+    promises = dict.fromkeys(filter(lambda promise: matters(promise, row), PROMISES), True)
+    code = code_of(functions)._replace(ahead=ahead)
+    asked = {**USUAL, "dtypes": (dtype,), "max_examples": 60, "domain": promises, "batch": True}
+    report = examined(name, functions, **asked, code=code)
+    assert not report.failures
+    assert not wrong + waiting
+    assert {*came} >= {"forward", "vjp"}
+    assert len(came) > 500
+
+
+def test_a_number_is_sent_as_the_array_that_a_function_gets(subject):
+    code = loaded(subject)
+    subject.ahead(("forward", [np.float64(3)]), ("forward", [2.0]))
+    assert code.functions["forward"](np.asarray(np.float64(3))) == 9
+    assert code.functions["forward"](np.asarray(2.0)) == 4
+    assert subject.came
+    assert not subject.waiting

@@ -18,7 +18,7 @@ import backprop_oracle
 import backprop_reference
 
 from .. import checking
-from ..laws.interruption import Interruption, nothing_ahead
+from ..laws.interruption import Interruption
 from .threads import interruptible
 
 MOST = 24  # numbers of a function; those that stand in its own code come first
@@ -45,7 +45,7 @@ class Code(NamedTuple):
     unrun: Callable[[], list[str]]
     untried: tuple[str, ...] = ()
     interruption: Interruption | None = None
-    ahead: Callable[..., None] = nothing_ahead
+    ahead: Callable[..., None] | None = None
 
 
 def code_of(functions: Mapping[str, Any]) -> Code:

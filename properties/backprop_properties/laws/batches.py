@@ -70,7 +70,7 @@ def _rows_are_right(
 ) -> Claims:
     """What is claimed of one `batch`, whose examples have these answers; `at` is each of them once."""
     taken = [kind for kind in ("forward", "vjp") if len(lead) <= p.batched.get(kind, 0)]
-    p.begin([delta, *args], kinds=taken)
+    p.begin(*p.both([delta, *args], kinds=taken))
     if p.forward and "forward" in taken:
         shape = lead + p.case.delta.shape
         each = [s.forward for s in said]

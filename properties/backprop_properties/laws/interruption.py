@@ -1,10 +1,6 @@
-"""What is said of the next calls of somebody's functions: that another thread is to call in the middle of one, or that
-they come.
-"""
+"""What is to become of the next call of somebody's functions, where another thread is to call in the middle of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass
@@ -16,7 +12,3 @@ class Interruption:
     keep: bool = False
     at: int | None = None
     reached: bool = False
-
-
-def nothing_ahead(*calls: tuple[str, Sequence[Any]]) -> None:
-    """What becomes of calls that come next, `(kind, args)` each, in their order, if no other process can begin them."""

@@ -60,7 +60,7 @@ def leaves_its_inputs_alone(p: Point) -> Claims:
     for name, f, args in calls_of(p):
         names = p.operation.arguments if len(args) == len(p.args) else ("delta", *p.operation.arguments)
         before, copies = [_state(a) for a in args], [a.copy() for a in args]
-        p.ahead((name, args), *[(name, copies)] * ("aliasing" in p.promises))
+        p.begin((name, args), *[(name, copies)] * ("aliasing" in p.promises))
         results = [np.asarray(r) for r in f(*args)]
         written = [n for n, a, b in zip(names, args, before, strict=True) if _state(a) != b]
         yield Holds(name, not written, f"{name} wrote to its argument {', '.join(written)}")
@@ -86,7 +86,7 @@ def says_the_same_twice(p: Point) -> Claims:
     repeats = max(p.counts, default=1)
     for name, f, args in calls_of(p):
         turned = [a[..., ::-1].copy() if a.ndim else a for a in args]
-        p.ahead((name, args), *[(name, turned)] * between, *[(name, args)] * repeats)
+        p.begin((name, args), *[(name, turned)] * between, *[(name, args)] * repeats)
         kept = f(*args)
         first = [np.array(r) for r in kept]
         for _ in range(between):
@@ -103,7 +103,7 @@ def says_the_same_twice(p: Point) -> Claims:
 def sees_what_changed_in_place(p: Point) -> Claims:
     """If an array is overwritten in place (one entry, or its last digits), the results are those of the new numbers."""
     arrays = [p.delta, *p.args]
-    p.begin(arrays)
+    p.begin(*p.both(arrays))
     changes = list(_changes(p))
     for f, args in ((p.forward, arrays[1:]), (p.vjp, arrays)):
         if f:
@@ -111,7 +111,7 @@ def sees_what_changed_in_place(p: Point) -> Claims:
     for (what, changed), said in zip(changes, p.ask(*((a[0], a[1:]) for _, a in changes)), strict=True):
         for a, new in zip(arrays, changed, strict=True):
             a[...] = new
-        p.begin(arrays)
+        p.begin(*p.both(arrays))
         u, cotangents = _results(p, arrays)
         if p.forward:
             yield Close(f"u after {what}", u, *said.forward, [changed])
@@ -182,12 +182,11 @@ def owes_nothing_to_the_last_forward(p: Point) -> Claims:
         [a[..., ::-1].copy() if a.ndim and i in changed else a for i, a in enumerate(p.args)]
         for changed in in_turn(p, [every, *([i] for i in every if len(every) > 1)])
     ]
-    own = [p.delta, *p.args]
-    p.ahead(("forward", own[1:]), *(call for args in others for call in (("forward", args), ("vjp", own))))
-    p.forward(*own[1:])
+    p.begin(("forward", p.args), *(c for args in others for c in (("forward", args), ("vjp", (p.delta, *p.args)))))
+    p.forward(*p.args)
     for args in others:
         p.forward(*args)
-        for name, d, i in p.named("d", p.vjp(*own)):
+        for name, d, i in p.named("d", p.vjp(p.delta, *p.args)):
             yield Close(f"{name} after another forward", d, *p.said.vjp[i])
 
 
@@ -198,7 +197,7 @@ def takes_any_memory_layout(p: Point) -> Claims:
     What NumPy itself takes for granted and other code may refuse, it may refuse: then there are no numbers to compare.
     """
     layouts = [(layout, lay([p.delta, *p.args])) for layout, lay in in_turn(p, _layouts(p))]
-    p.begin(*(arrays for _, arrays in layouts))
+    p.begin(*p.both(*(arrays for _, arrays in layouts)))
     for layout, arrays in layouts:
         yield from _in_layout(p, layout, arrays, p.said)
     for layout, one in in_turn(p, [*REFUSABLE.items()]):
@@ -206,7 +205,7 @@ def takes_any_memory_layout(p: Point) -> Claims:
             found = _results(p, [one(a) for a in (p.delta, *p.args)])
             yield from _found_in_layout(p, layout, *found, p.said)
     others = [(layout, lay([p.delta, *p.args])) for layout, lay in in_turn(p, _with_other_numbers(p))]
-    p.begin(*(arrays for _, arrays in others))
+    p.begin(*p.both(*(arrays for _, arrays in others)))
     asked = p.ask(*((arrays[0].copy(), [a.copy() for a in arrays[1:]]) for _, arrays in others)) if others else []
     for (layout, arrays), said in zip(others, asked, strict=True):
         yield from _in_layout(p, layout, arrays, said, elsewhere=True)

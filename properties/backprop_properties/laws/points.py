@@ -14,7 +14,7 @@ from backprop_oracle.rows import Row
 from ..cases.case import Case
 from ..cases.domains import PROMISES
 from .claims import Array, Certified, Close, Holds
-from .interruption import Interruption, nothing_ahead
+from .interruption import Interruption
 
 T = TypeVar("T")
 Claims = Iterator[Close | Certified | Holds]
@@ -51,7 +51,8 @@ class Point:
     No NaN is passed in for the `numbers` (names of arguments, and `delta`). `counts` are numbers of calls and of rows
     that are tried beside the usual ones, `batched` says how many leading axes a function takes. `moderate` numbers
     are not to be left. Of several things that a law has to try, each case is the `turn` of some; without it, of all.
-    By `interruption` calls can be made in the middle of others; `ahead` hears of calls that come next.
+    By `interruption` calls can be made in the middle of others. Functions that are in another process may hear `ahead`
+    of calls that come next, to make them while something else is done here.
     """
 
     operation: Row
@@ -69,7 +70,7 @@ class Point:
     alone: bool = False
     turn: int | None = None
     interruption: Interruption | None = None
-    ahead: Callable[..., None] = nothing_ahead
+    ahead: Callable[..., None] | None = None
 
     @property
     def args(self) -> tuple[Array, ...]:
@@ -84,10 +85,17 @@ class Point:
     def eps(self) -> float:
         return float(ml_dtypes.finfo(self.case.dtype).eps)
 
-    def begin(self, *calls: Sequence[Array], kinds: Collection[str] = ("forward", "vjp")) -> None:
-        """Has the calls begin that come next: for each `[delta, *args]` the forward, and then the vjp."""
+    def begin(self, *calls: tuple[str, Sequence[Array]]) -> None:
+        """Says which calls come next, in their order: a kind and its arguments each."""
+        if self.ahead:
+            self.ahead(*calls)
+
+    def both(
+        self, *arrays: Sequence[Array], kinds: Collection[str] = ("forward", "vjp")
+    ) -> list[tuple[str, Sequence[Array]]]:
+        """The call of the forward, and then that of the vjp, for each `[delta, *args]`."""
         given = [kind for kind, f in (("forward", self.forward), ("vjp", self.vjp)) if f and kind in kinds]
-        self.ahead(*((kind, call if kind == "vjp" else call[1:]) for call in calls for kind in given))
+        return [(kind, call if kind == "vjp" else call[1:]) for call in arrays for kind in given]
 
     def ask(self, *points: tuple[Array, Sequence[Array]]) -> list[Answers]:
         """The value and the vjp at other points of the same shapes, `(delta, args)` each."""
@@ -145,7 +153,7 @@ def repeating(p: Point, calls: Sequence[Any]) -> Point:
         return f and call
 
     forward, jacobian, vjp = map(said_by, (p.forward, p.jacobian, p.vjp))
-    return replace(p, forward=forward, jacobian=jacobian, vjp=vjp, ahead=nothing_ahead)
+    return replace(p, forward=forward, jacobian=jacobian, vjp=vjp, ahead=None)
 
 
 def either_slope(operation: Row, promises: Collection[str]) -> bool:

@@ -104,7 +104,7 @@ def vjp_is_linear(p: Point) -> Claims:
         odd[...] = np.where(np.arange(odd.size).reshape(odd.shape) % 2, p.delta, 0)
         even = p.delta - odd
         calls = [[delta, *p.args] for delta in (p.delta, p.delta * p.case.dtype.type(-2), even, odd)]
-        p.begin(*calls, kinds=["vjp"])
+        p.begin(*p.both(*calls, kinds=["vjp"]))
         both, double, *parts = (p.vjp(*call) for call in calls)
         said = [answers.vjp for answers in p.ask(*((delta, p.args) for delta in (even, odd, -2 * p.delta)))]
         for name, d, i in p.named("d", both):
@@ -121,7 +121,7 @@ def zero_cotangent_gives_zeros(p: Point) -> Claims:
     """A zero cotangent gives exact zeros, wherever the derivative is a number."""
     if p.vjp:
         zero = np.zeros_like(p.delta)
-        p.begin([zero, *p.args], kinds=["vjp"])
+        p.begin(*p.both([zero, *p.args], kinds=["vjp"]))
         said = p.ask((zero, p.args))[0].vjp
         for name, d, i in p.named("d", p.vjp(zero, *p.args)):
             exact = np.where((said[i].value == 0) & np.isfinite(said[i].bound), 0.0, np.nan)
