@@ -1,5 +1,6 @@
 """Calls that are sent ahead: they begin at once, return what they return anyway, and what becomes of one is its own."""
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 from backprop_oracle.rows import row_of
+from backprop_properties import check
 from backprop_properties.cases.domains import PROMISES, matters
 from backprop_properties.checking import messages as m
 from backprop_properties.checking.calls import Gone
 from backprop_properties.checking.check import USUAL, examined
-from backprop_properties.checking.remote import Subject, alike
+from backprop_properties.checking.remote import Subject
 from backprop_properties.checking.source_code import Code, code_of
 
 FILE = """
@@ -66,14 +68,14 @@ def test_calls_begin_before_they_are_made_and_return_the_same(subject):
     assert made(subject.calls.path, 3) == 3
     assert subject.calls.counts == {"forward": 1}
     assert f(x).tolist() == [0, 1, 4]
-    assert vjp(delta, x.copy()).tolist() == [0, 2, 4]  # equal arguments are the same call
+    assert vjp(delta, x).tolist() == [0, 2, 4]
     assert f(y).tolist() == [0, 4]
     assert made(subject.calls.path, 3) == 3
     assert subject.calls.counts == {"forward": 3, "vjp": 1}
 
 
 @pytest.mark.parametrize(
-    "other", [np.ones(4), np.arange(3.0)[::-1], np.arange(3, dtype=np.float32), np.arange(6.0)[::2], np.arange(3)]
+    "other", [np.ones(4), np.arange(3.0), np.arange(3.0)[::-1], np.arange(3, dtype=np.float32), np.arange(6.0)[::2]]
 )
 def test_a_call_that_was_not_sent_is_made_and_what_was_sent_is_passed_over(subject, other):
     code = loaded(subject)
@@ -93,7 +95,7 @@ def test_a_law_that_ends_early_takes_nothing_from_the_next(subject):
         assert f(x).tolist() == [0, 1, 4]
         assert f(y).tolist() == [1, 1]
     assert made(subject.calls.path, 12) == 12
-    assert subject.calls.counts == {"forward": 6}
+    assert subject.calls.counts == {"forward": 12}
 
 
 def test_what_one_raises_and_the_end_of_the_process_is_told_of_that_call(subject):
@@ -117,7 +119,7 @@ def test_more_than_the_pipe_has_room_for_is_not_sent_ahead(subject):
     many: list[tuple[str, Any]] = [("forward", [x])] * 1000
     subject.ahead(*many)
     sent = len(subject.waiting)
-    assert sent * x.nbytes <= subject.program.asks.pages * 4096
+    assert sent * x.nbytes <= subject.program.asks.pages() * 4096
     assert sent < 1000
     for _ in many[: sent + 2]:
         assert f(x).sum() == 10_000
@@ -127,9 +129,9 @@ def test_more_than_the_pipe_has_room_for_is_not_sent_ahead(subject):
     assert f(large).sum() == large.size
 
 
-def test_a_pipe_of_unknown_size_takes_nothing_ahead(subject):
+def test_a_pipe_of_unknown_size_takes_nothing_ahead(subject, monkeypatch):
     code = loaded(subject)
-    subject.program.asks.pages = 0
+    monkeypatch.setattr(subject.program.asks, "pages", lambda: 0)
     subject.ahead(("forward", [np.ones(2)]))
     assert not subject.waiting
     assert code.functions["forward"](np.ones(2)).tolist() == [1, 1]
@@ -143,13 +145,13 @@ def test_what_laws_say_comes_next_comes_next(name, dtype):
 
     def ahead(*calls: tuple[str, Sequence[Any]]) -> None:
         wrong.extend(waiting)
-        waiting[:] = [(kind, [*map(np.asarray, args)]) for kind, args in calls]
+        waiting[:] = calls
 
     def heard(kind: str, f: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
             if waiting:
                 sent, these = waiting.pop(0)
-                same = sent == kind and all(map(alike, these, args))
+                same = sent == kind and all(map(operator.is_, these, args))
                 (came if same else wrong).append(kind)
             return f(*args)
 
@@ -166,10 +168,73 @@ def test_what_laws_say_comes_next_comes_next(name, dtype):
     assert len(came) > 500
 
 
-def test_a_number_is_sent_as_the_array_that_a_function_gets(subject):
-    code = loaded(subject)
-    subject.ahead(("forward", [np.float64(3)]), ("forward", [2.0]))
-    assert code.functions["forward"](np.asarray(np.float64(3))) == 9
-    assert code.functions["forward"](np.asarray(2.0)) == 4
-    assert subject.came
-    assert not subject.waiting
+KEPT: dict[Any, Any] = {}
+
+
+def given_back(delta: Any, W: Any, x: Any, b: Any) -> Any:
+    """The cotangent of b is delta itself."""
+    return np.outer(delta, x), W.T @ delta, delta
+
+
+def kept_by_bytes(x: Any) -> Any:
+    """The same array for the same numbers."""
+    key = x.tobytes(), x.shape, x.dtype
+    return KEPT.setdefault(key, np.tanh(x))
+
+
+def in_one_of_twelve(x: Any) -> Any:
+    """Results take turns in twelve arrays of a shape."""
+    ring = KEPT.setdefault((x.shape, x.dtype), [np.empty_like(x) for _ in range(12)])
+    ring.append(ring.pop(0))
+    return np.tanh(x, out=ring[-1])
+
+
+def that_writes_where_rows_are_apart(x: Any) -> Any:
+    if not x.flags.c_contiguous and x.flags.writeable:
+        x *= 0.5
+        return np.tanh(x * 2)
+    return np.tanh(x)
+
+
+def that_writes_at_nan(x: Any) -> Any:
+    u = np.tanh(x)
+    if x.flags.writeable:
+        np.nan_to_num(x, copy=False)
+    return u
+
+
+def that_writes_in_batches(x: Any) -> Any:
+    return np.tanh(x, out=x) if x.ndim > 1 and x.flags.writeable else np.tanh(x)
+
+
+def that_reshapes_rows_apart(x: Any) -> Any:
+    u = np.tanh(x)
+    if x.ndim == 1 and x.size > 1 and not x.flags.c_contiguous:
+        x.shape = (1, *x.shape)
+    return u
+
+
+def tanh_vjp(delta: Any, x: Any) -> Any:
+    return delta / np.cosh(x) ** 2
+
+
+@pytest.mark.parametrize(
+    ("name", "functions", "right"),
+    [
+        ("affine", {"vjp": given_back}, True),
+        ("tanh", {"forward": kept_by_bytes}, True),
+        ("tanh", {"forward": in_one_of_twelve}, True),
+        ("tanh", {"forward": that_writes_where_rows_are_apart, "vjp": tanh_vjp}, False),
+        ("tanh", {"forward": that_writes_at_nan, "vjp": tanh_vjp}, False),
+        ("tanh", {"forward": that_writes_in_batches, "vjp": tanh_vjp, "batch": True}, False),
+        ("tanh", {"forward": that_reshapes_rows_apart, "vjp": tanh_vjp}, False),
+        ("tanh", {"forward": that_writes_where_rows_are_apart, "vjp": tanh_vjp, "may_write": ["x"]}, True),
+    ],
+    ids=lambda value: next(iter(value.values())).__name__ if isinstance(value, dict) else "",
+)
+def test_what_functions_do_with_memory_is_judged_as_if_none_were_sent_ahead(name, functions, right):
+    KEPT.clear()
+    here = check(name, **functions)
+    there = check(name, **functions, isolated=True)
+    assert (here.passed, there.passed) == (right, right), there.summary()
+    assert [failure.law for failure in there.failures] == [failure.law for failure in here.failures]

@@ -17,7 +17,7 @@ MOST = 1 << 20
 class Direct:
     """A process that is none: what is sent to it is answered at once."""
 
-    ready, over, crowded, pages = True, False, False, 256
+    ready, over, crowded = True, False, False
 
     def __init__(self, functions: dict[str, Callable[..., Any]]) -> None:
         self.there, self.asks, self.answers = Functions(functions), self, self
@@ -25,6 +25,9 @@ class Direct:
 
     def send(self, *messages: bytes, until: Any) -> None:
         self.answered += [m.encoded(self.there.answer(m.question(message))) for message in messages]
+
+    def pages(self) -> int:
+        return 256
 
     def receive(self, most: int, until: Any) -> bytes:
         return self.answered.pop(0)

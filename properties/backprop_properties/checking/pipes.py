@@ -24,16 +24,21 @@ class Pipe:
 
     def __init__(self, number: int) -> None:
         self.number, self.rest = number, b""
-        self.pages = 0  # that it has room for, as far as is known
 
     def widen(self) -> None:
         """Gives the pipe room for most messages, so that whoever writes one need not wait for the reader; on Linux."""
-        with suppress(ImportError, AttributeError):
+        with suppress(ImportError, AttributeError, OSError):  # there may be no more room for this user
             import fcntl
 
-            with suppress(OSError):  # there may be no more room for this user
-                fcntl.fcntl(self.number, fcntl.F_SETPIPE_SZ, PART)
-            self.pages = fcntl.fcntl(self.number, fcntl.F_GETPIPE_SZ) // PAGE
+            fcntl.fcntl(self.number, fcntl.F_SETPIPE_SZ, PART)
+
+    def pages(self) -> int:
+        """How many pages the pipe has room for, on Linux; elsewhere nobody knows."""
+        with suppress(ImportError, AttributeError, OSError):
+            import fcntl
+
+            return fcntl.fcntl(self.number, fcntl.F_GETPIPE_SZ) // PAGE
+        return 0
 
     def send(self, *messages: bytes, until: Callable[[], None] | None = None) -> None:
         """Writes messages; `until` is called every now and then while nobody reads, and may raise.

@@ -1,6 +1,7 @@
 """Somebody's functions in a process of their own, as functions here: arrays go there as bytes, and come back so."""
 
 import ctypes
+import operator
 import os
 import weakref
 from collections import deque
@@ -51,6 +52,7 @@ class Subject:
         self.shared, self.amid = _Memory(), Interruption()
         self.lines_left = False
         self.waiting = deque[tuple[str, Sequence[Any]]]()  # calls that were sent ahead
+        self.alive = list[Any]()  # what their answers may lie in
         self.may_send_ahead, self.came = True, False
 
     def load(self, question: m.Load | m.Run | m.Hold) -> m.Loaded | m.Refused:
@@ -94,11 +96,11 @@ class Subject:
         else is done here. As many as the pipe has room for, so that neither process waits for the other to read.
         """
         self._pass_over()
-        self.came, pages = False, self.program.asks.pages if self.may_send_ahead else 0
+        pages = self.program.asks.pages() if self.may_send_ahead else 0
         sent, bodies = list[tuple[str, Sequence[Any]]](), list[bytes]()
-        for kind, numbers in calls:
-            args = [*map(np.asarray, numbers)]  # as a function gets them
-            if sum([a.nbytes for a in args]) > pages * PAGE:
+        for kind, args in calls:
+            arrays = all([isinstance(a, np.ndarray) for a in args])  # what a function gets of a number is another
+            if not arrays or sum([a.nbytes for a in args]) > pages * PAGE:
                 break
             ask, _ = self._ask(kind, args)
             bodies.append(m.encoded(ask))
@@ -113,54 +115,69 @@ class Subject:
         try:
             self._send(*bodies)
             self.waiting.extend(sent)
+            self.came, self.alive = False, [sent, self.shared.held()]
         except OSError:  # nobody is there any more: whoever makes the call is told
             self.may_send_ahead = False
-
-    def _pass_over(self) -> None:
-        """Takes the answers to calls that were sent ahead and did not come."""
-        while self.waiting:
-            self.waiting.popleft()
-            said = self._answer(4 * ENOUGH + WORDS, RESULT)
-            with suppress(Broken, ValueError):  # what is wrong with it nobody has asked
-                self.shared.received(said.memory)
 
     def _is_next(self, kind: str, args: Sequence[Any]) -> bool:
         """Whether a call is the first of those that were sent ahead."""
         if not self.waiting:
             return False
         sent, these = self.waiting[0]
-        if sent == kind and all(map(alike, these, args)):
+        if sent == kind and len(these) == len(args) and all(map(operator.is_, these, args)):
             self.came = True
             return True
         self.may_send_ahead = self.came  # if none did: the function is called by another, which changes its arguments
         self._pass_over()
         return False
 
+    def _pass_over(self) -> None:
+        """Takes the answers to calls that were sent ahead and do not come, or have to be made again; what they wrote to
+        their arguments nobody sees.
+        """
+        while self.waiting:
+            kind, args = self.waiting.popleft()
+            self.calls.begin(kind, tuple(args))
+            said = self._answer(4 * ENOUGH + WORDS, RESULT)
+            self.calls.running = False
+            with suppress(Broken, ValueError):  # what is wrong with it nobody has asked
+                self.shared.received([stretch for stretch in said.memory if stretch.number < 0])
+        self.alive.clear()
+
     def _ask(self, kind: str, args: Sequence[Any]) -> tuple[m.Ask, int]:
         """The question of a call, and how many bytes may come back."""
         views, stretches = self.shared.sent(args)
         most = max(ENOUGH, 8 * sum([len(stretch.data) for stretch in stretches]))
-        ask = m.Ask(kind, views, stretches, self.shared.forgotten(), most, self.amid.keep, self.amid.at)
-        self.amid.keep, self.amid.at = False, None
-        return ask, most
+        return m.Ask(kind, views, stretches, self.shared.forgotten(), most), most
 
     def _called(self, kind: str, args: tuple[Any, ...]) -> Any:
-        self.calls.begin(kind, args)
         if self._is_next(kind, args):
+            self.calls.begin(kind, args)
             self.waiting.popleft()
             said = self._answer(4 * ENOUGH + WORDS, RESULT)
         else:
+            self.calls.begin(kind, args)
             ask, most = self._ask(kind, args)
+            ask.keep, ask.at, self.amid.keep, self.amid.at = self.amid.keep, self.amid.at, False, None
             said = self._asked(ask, 4 * most + WORDS, RESULT)
         self.calls.running, self.lines_left = False, said.lines_left
         try:
+            known = self.shared.knows(said.memory)
             fresh = self.shared.received(said.memory)  # lives as long as the arrays below, which lie in it
             result = self._value(said.value, fresh) if isinstance(said, m.Returned) else None
+            turned = said.turned if isinstance(said, m.Returned) else {}
             self.amid.reached = isinstance(said, m.Returned) and said.reached
-            for k, view in said.turned.items() if isinstance(said, m.Returned) else ():
+            for k, view in turned.items():
                 _turn(args[k], view)
         except (Broken, LookupError, ValueError, TypeError) as error:
             raise Unusable(f"{kind} answered with what is no result: {printable(str(error))[:200]}") from None
+        if known or turned:  # a call that was sent before this one has written did not see that: it is made again
+            self.may_send_ahead = False
+            self._pass_over()
+        elif self.waiting:
+            self.alive.append(fresh)
+        else:
+            self.alive.clear()
         if isinstance(said, m.Raised):
             raise Unusable(printable(said.message)[:600])
         return result
@@ -230,14 +247,6 @@ def started() -> Program:
     return Program(python(PROGRAM.format(os.getpid())))
 
 
-def alike(a: Any, b: Any) -> bool:
-    """Whether two arguments are one, or cannot be told apart."""
-    if a is b:
-        return True
-    same = a.shape == b.shape and a.strides == b.strides and a.dtype == b.dtype
-    return bool(same and a.flags.writeable == b.flags.writeable and a.tobytes() == b.tobytes())
-
-
 def _turn(array: Any, view: m.View) -> None:
     """Gives an argument the form that it has on the other side."""
     array.flags.writeable = array.flags.writeable and view.writeable
@@ -297,6 +306,14 @@ class _Memory:
         """The stretches in which no array lies any more."""
         gone, self.gone = self.gone, []
         return gone
+
+    def held(self) -> list[Any]:
+        """The arrays that own the memory."""
+        return [owner for reference in self.owners.values() if (owner := reference()) is not None]
+
+    def knows(self, stretches: Sequence[m.Stretch]) -> bool:
+        """Whether any of the stretches is one that is here already."""
+        return any([stretch.number in self.owners for stretch in stretches])
 
     def received(self, stretches: Sequence[m.Stretch]) -> list[Any]:
         """Takes over what has changed; the memory that is new."""

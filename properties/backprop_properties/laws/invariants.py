@@ -33,9 +33,6 @@ def nan_in_nan_out(p: Point) -> Claims:
         points[i].flat[at], others[i].flat[at] = np.nan, _beyond_all(arrays[i], 1 if turn // 4 % 2 else -1)
         spoiled.append((i, at, points))
         moved.append((others[0], others[1:]))
-    one_slope = not (p.careful and p.operation.kinked)
-    kinds = {i: ["forward", *["vjp"] * (one_slope or not i)] for i, _, _ in spoiled}
-    p.begin(*(call for i, _, called in spoiled for call in p.both(called, kinds=kinds[i])))
     said_of = p.ask(*((a[0], a[1:]) for _, _, a in spoiled))
     others_of = p.ask(*moved) if isinstance(p.operation, Definition) else [None] * len(spoiled)
     for (i, place, called), said, elsewhere in zip(spoiled, said_of, others_of, strict=True):
@@ -44,7 +41,7 @@ def nan_in_nan_out(p: Point) -> Claims:
         if p.forward:
             after = elsewhere and elsewhere.forward
             yield _nan("u", where, p.forward(*args), said.forward, p.said.forward, after, careful=False, at=called)
-        if p.vjp and "vjp" in kinds[i]:
+        if p.vjp and not (i and p.careful and p.operation.kinked):
             for name, d, k in p.named("d", p.vjp(delta, *args)):
                 after = elsewhere and elsewhere.vjp[k]
                 yield of_its_shape(p, name, d, k)

@@ -182,11 +182,12 @@ def owes_nothing_to_the_last_forward(p: Point) -> Claims:
         [a[..., ::-1].copy() if a.ndim and i in changed else a for i, a in enumerate(p.args)]
         for changed in in_turn(p, [every, *([i] for i in every if len(every) > 1)])
     ]
-    p.begin(("forward", p.args), *(c for args in others for c in (("forward", args), ("vjp", (p.delta, *p.args)))))
-    p.forward(*p.args)
-    for args in others:
+    first, pairs = p.args, [(args, [p.delta, *p.args]) for args in others]
+    p.begin(("forward", first), *(call for args, own in pairs for call in (("forward", args), ("vjp", own))))
+    p.forward(*first)
+    for args, own in pairs:
         p.forward(*args)
-        for name, d, i in p.named("d", p.vjp(p.delta, *p.args)):
+        for name, d, i in p.named("d", p.vjp(*own)):
             yield Close(f"{name} after another forward", d, *p.said.vjp[i])
 
 
@@ -196,7 +197,7 @@ def takes_any_memory_layout(p: Point) -> Claims:
 
     What NumPy itself takes for granted and other code may refuse, it may refuse: then there are no numbers to compare.
     """
-    layouts = [(layout, lay([p.delta, *p.args])) for layout, lay in in_turn(p, _layouts(p))]
+    layouts = [(layout, [*map(np.asarray, lay([p.delta, *p.args]))]) for layout, lay in in_turn(p, _layouts(p))]
     p.begin(*p.both(*(arrays for _, arrays in layouts)))
     for layout, arrays in layouts:
         yield from _in_layout(p, layout, arrays, p.said)
@@ -204,7 +205,8 @@ def takes_any_memory_layout(p: Point) -> Claims:
         with suppress(Exception):
             found = _results(p, [one(a) for a in (p.delta, *p.args)])
             yield from _found_in_layout(p, layout, *found, p.said)
-    others = [(layout, lay([p.delta, *p.args])) for layout, lay in in_turn(p, _with_other_numbers(p))]
+    free = in_turn(p, _with_other_numbers(p))
+    others = [(layout, [*map(np.asarray, lay([p.delta, *p.args]))]) for layout, lay in free]
     p.begin(*p.both(*(arrays for _, arrays in others)))
     asked = p.ask(*((arrays[0].copy(), [a.copy() for a in arrays[1:]]) for _, arrays in others)) if others else []
     for (layout, arrays), said in zip(others, asked, strict=True):

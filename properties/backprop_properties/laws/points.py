@@ -52,7 +52,8 @@ class Point:
     that are tried beside the usual ones, `batched` says how many leading axes a function takes. `moderate` numbers
     are not to be left. Of several things that a law has to try, each case is the `turn` of some; without it, of all.
     By `interruption` calls can be made in the middle of others. Functions that are in another process may hear `ahead`
-    of calls that come next, to make them while something else is done here.
+    of calls that come next, to make them while something else is done here; of those that have `begun`, by kind, these
+    are the arguments.
     """
 
     operation: Row
@@ -71,6 +72,7 @@ class Point:
     turn: int | None = None
     interruption: Interruption | None = None
     ahead: Callable[..., None] | None = None
+    begun: Mapping[str, Sequence[Array]] = field(default_factory=dict)
 
     @property
     def args(self) -> tuple[Array, ...]:
@@ -84,6 +86,10 @@ class Point:
     @property
     def eps(self) -> float:
         return float(ml_dtypes.finfo(self.case.dtype).eps)
+
+    def first(self, kind: str) -> Sequence[Array]:
+        """The arguments of the first call of a kind at this case."""
+        return self.begun.get(kind) or ((self.delta, *self.args) if kind == "vjp" else self.args)
 
     def begin(self, *calls: tuple[str, Sequence[Array]]) -> None:
         """Says which calls come next, in their order: a kind and its arguments each."""

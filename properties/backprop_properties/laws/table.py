@@ -41,13 +41,13 @@ __all__ = ["LAWS", "Claims", "Point", "point"]
 def forward_equals_jax(p: Point) -> Claims:
     """The forward is the slide's definition."""
     if p.forward:
-        yield Close("u", p.forward(*p.args), *p.said.forward)
+        yield Close("u", p.forward(*p.first("forward")), *p.said.forward)
 
 
 def jacobian_equals_jacrev(p: Point) -> Claims:
     """Each dense Jacobian is `jax.jacrev`'s."""
     if p.jacobian and p.said.jacobian:
-        for name, J, i in p.named("J_", p.jacobian(*p.args)):
+        for name, J, i in p.named("J_", p.jacobian(*p.first("jacobian"))):
             dense, (shape, slide_shape) = _dense(J), _shapes(p, i)
             if dense.shape == slide_shape != shape:
                 why = f"the slide's shape {dense.shape}, expected that of jax.jacrev: output + argument, {shape}"
@@ -58,7 +58,7 @@ def jacobian_equals_jacrev(p: Point) -> Claims:
 def vjp_equals_jax_vjp(p: Point) -> Claims:
     """Each cotangent is `jax.vjp`'s."""
     if p.vjp:
-        for name, d, i in p.named("d", p.vjp(p.delta, *p.args)):
+        for name, d, i in p.named("d", p.vjp(*p.first("vjp"))):
             yield Close(name, d, *p.said.vjp[i])
 
 
@@ -102,8 +102,8 @@ def vjp_is_linear(p: Point) -> Claims:
     if p.vjp and not (p.moderate and np.abs(p.delta).max(initial=0) > 15):  # where −2δ would not be moderate
         odd = np.zeros_like(p.delta)
         odd[...] = np.where(np.arange(odd.size).reshape(odd.shape) % 2, p.delta, 0)
-        even = p.delta - odd
-        calls = [[delta, *p.args] for delta in (p.delta, p.delta * p.case.dtype.type(-2), even, odd)]
+        even, double_delta = np.asarray(p.delta - odd), np.asarray(p.delta * p.case.dtype.type(-2))
+        calls = [[delta, *p.args] for delta in (p.delta, double_delta, even, odd)]
         p.begin(*p.both(*calls, kinds=["vjp"]))
         both, double, *parts = (p.vjp(*call) for call in calls)
         said = [answers.vjp for answers in p.ask(*((delta, p.args) for delta in (even, odd, -2 * p.delta)))]
@@ -121,9 +121,10 @@ def zero_cotangent_gives_zeros(p: Point) -> Claims:
     """A zero cotangent gives exact zeros, wherever the derivative is a number."""
     if p.vjp:
         zero = np.zeros_like(p.delta)
-        p.begin(*p.both([zero, *p.args], kinds=["vjp"]))
+        call = [zero, *p.args]
+        p.begin(*p.both(call, kinds=["vjp"]))
         said = p.ask((zero, p.args))[0].vjp
-        for name, d, i in p.named("d", p.vjp(zero, *p.args)):
+        for name, d, i in p.named("d", p.vjp(*call)):
             exact = np.where((said[i].value == 0) & np.isfinite(said[i].bound), 0.0, np.nan)
             yield Close(f"{name} of a zero cotangent", d, np.zeros(p.args[i].shape), exact)
 

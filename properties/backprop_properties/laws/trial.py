@@ -198,10 +198,10 @@ class Trial:
         points: dict[bool, Point] = {}
 
         def point(alone: bool) -> Point:
-            points[alone] = points.get(alone) or self.point(case, laws, alone=alone)
+            points[alone] = points.get(alone) or replace(self.point(case, laws, alone=alone), begun=begun)
             return points[alone]
 
-        self._begin(case, laws)
+        begun = self._begun(case, laws)
         several = self.careful and has_other_formulas(self.row)
         for name in laws:
             law = {name: self.laws[name]}
@@ -215,18 +215,15 @@ class Trial:
                 found = list(violations(law, repeating(point(False), calls)))
             yield from found
 
-    def _begin(self, case: Case, laws: Sequence[str]) -> None:
-        """Has the calls of the first laws begin, while the truth is computed."""
+    def _begun(self, case: Case, laws: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+        """Has the calls of the first laws begin, while the truth is computed; their arguments by kind."""
         if not self.ahead:
-            return
-        copies = [a.copy() for a in (case.delta, *case.args)]
-        calls = {
-            law: (kind, copies if kind == "vjp" else copies[1:])
-            for law, kind in FIRST_CALLS.items()
-            if getattr(self.implementation, kind) and (kind != "jacobian" or _small(case))
-        }
-        first = itertools.takewhile(FIRST_CALLS.__contains__, laws)
-        self.ahead(*(calls[law] for law in first if law in calls))
+            return {}
+        called = [FIRST_CALLS[law] for law in itertools.takewhile(FIRST_CALLS.__contains__, laws)]
+        given = [kind for kind in called if getattr(self.implementation, kind) and (kind != "jacobian" or _small(case))]
+        begun = {kind: [a.copy() for a in ([case.delta] * (kind == "vjp") + [*case.args])] for kind in given}
+        self.ahead(*begun.items())
+        return begun
 
     def first(self, case: Case, law: str) -> Violation | None:
         """What breaks a law at a case, if anything."""
