@@ -223,11 +223,18 @@ def tanh_vjp(delta: Any, x: Any) -> Any:
     [
         ("affine", {"vjp": given_back}, True),
         ("tanh", {"forward": kept_by_bytes}, True),
-        ("tanh", {"forward": in_one_of_twelve}, True),
+        pytest.param("tanh", {"forward": in_one_of_twelve}, True, marks=pytest.mark.exhaustive),
         ("tanh", {"forward": that_writes_where_rows_are_apart, "vjp": tanh_vjp}, False),
-        ("tanh", {"forward": that_writes_at_nan, "vjp": tanh_vjp}, False),
-        ("tanh", {"forward": that_writes_in_batches, "vjp": tanh_vjp, "batch": True}, False),
-        ("tanh", {"forward": that_reshapes_rows_apart, "vjp": tanh_vjp}, False),
+        pytest.param("tanh", {"forward": that_writes_at_nan, "vjp": tanh_vjp}, False, marks=pytest.mark.exhaustive),
+        pytest.param(
+            "tanh",
+            {"forward": that_writes_in_batches, "vjp": tanh_vjp, "batch": True},
+            False,
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param(
+            "tanh", {"forward": that_reshapes_rows_apart, "vjp": tanh_vjp}, False, marks=pytest.mark.exhaustive
+        ),
         ("tanh", {"forward": that_writes_where_rows_are_apart, "vjp": tanh_vjp, "may_write": ["x"]}, True),
     ],
     ids=lambda value: next(iter(value.values())).__name__ if isinstance(value, dict) else "",
