@@ -115,6 +115,14 @@ def test_an_argument_that_is_written_to_is_written_to_here():
     assert x.tolist() == [0, 5, 0]
 
 
+@pytest.mark.parametrize("count", [3, 1000, 1001, 4000])
+def test_one_of_several_results_may_be_a_list_of_rows_however_many(count):
+    f, _ = across(lambda x: ([[v, -v] for v in x], tuple((v,) for v in x), [*x]))
+    x = np.arange(float(count))
+    for found, expected in zip(f(x), (np.stack([x, -x], 1), x[:, None], x), strict=True):
+        np.testing.assert_array_equal(np.asarray(found), expected)
+
+
 @pytest.mark.parametrize("shape", [(0,), (2, 0), ()])
 def test_no_entries_and_no_axes(shape):
     f, _ = across(np.negative)

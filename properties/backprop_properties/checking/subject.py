@@ -112,8 +112,10 @@ class Functions:
         turned = {k: now for k, now in enumerate(map(_turned, ask.args, args)) if now}
         return m.Returned(value, self.memory.changed(), turned, any(self.left.values()), self.amid.reached)
 
-    def _value(self, result: Any, most: int) -> m.Value:
-        """A result as it travels: arrays by where they lie, and of what is none what there is to say of it."""
+    def _value(self, result: Any, most: int, *, one: bool = False) -> m.Value:
+        """A result as it travels: arrays by where they lie, and of what is none what there is to say of it; it may be
+        `one` of several, and then a list of rows is an array.
+        """
         if result is None:
             return None
         if type(result) is float or (type(result) is int and abs(result) < HUGE):
@@ -122,10 +124,10 @@ class Functions:
         kind = tuple if isinstance(result, tuple) else list
         count = kind.__len__(result) if several else 0  # as NumPy counts, whatever a class of somebody's says
         if several and count <= MOST_ITEMS:
-            return m.Several(kind is tuple, count, [self._value(one, most) for one in kind.__iter__(result)])
+            return m.Several(kind is tuple, count, [self._value(r, most, one=True) for r in kind.__iter__(result)])
         plain = several and is_pythons(result)
         try:
-            if several and (kind is tuple or array_from(result[0], "a list that begins with").ndim):  # results
+            if several and not one and (kind is tuple or array_from(result[0], "a list that begins with").ndim):
                 return m.Several(kind is tuple, count, [])
             array = array_from(called(result.todense, "todense", ()) if _structured(result) else result, "")
             name = m.name_of_dtype(array.dtype)
