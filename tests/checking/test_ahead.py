@@ -172,6 +172,22 @@ def test_what_a_call_that_does_not_come_wrote_is_not_seen(subject):
     assert code.functions["vjp"](delta, x).tolist() == [1, 1]
 
 
+def test_calls_are_measured_where_they_are_made(subject):
+    code, x = loaded(subject), np.ones(100_000)
+    f, meter = code.functions["forward"], code.meter
+    assert meter
+    f(x)
+    assert (meter.seconds, meter.peak) == (0, 0)
+    meter.on = True
+    f(x)
+    assert 800_000 <= meter.peak < 8_000_000
+    assert meter.seconds > 0
+    small, before = np.ones(2), meter.peak
+    subject.ahead(("forward", [small]))
+    f(small)
+    assert meter.peak == before  # the most of all calls
+
+
 def test_a_pipe_of_unknown_size_takes_nothing_ahead(subject, monkeypatch):
     code = loaded(subject)
     monkeypatch.setattr(subject.program.asks, "pages", lambda: 0)

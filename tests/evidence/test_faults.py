@@ -105,6 +105,17 @@ def test_neighbour_passes_check(neighbour):
     assert report.passed, report
 
 
+DENSE = ("softmax-by-outer", "matvec-loops")  # which take memory and time that grow with the square of a size
+
+
+@pytest.mark.parametrize("neighbour", sampled(NEIGHBOURS, [row for row in NEIGHBOURS if row.name in DENSE]))
+def test_neighbour_passes_check_in_another_process(neighbour):
+    functions = {"forward": neighbour.forward, "vjp": neighbour.vjp, "jacobian": neighbour.jacobian}
+    batch = "batch" not in neighbour.unpromised
+    report = check(neighbour.operation, **functions, dtypes=neighbour.dtypes[:1], batch=batch or None, isolated=True)
+    assert report.passed, report
+
+
 # ── The tables ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -169,7 +169,7 @@ def examined(
         code = code._replace(functions=watched)
     constants = code.constants
     trial = trial_of(row, code.functions, level, domain, may_write, waive, code.untried)
-    trial = replace(trial, constants=constants, interruption=code.interruption, ahead=code.ahead)
+    trial = replace(trial, constants=constants, interruption=code.interruption, ahead=code.ahead, meter=code.meter)
     at_first = _wrong_at_first(trial, DTYPES[dtypes[0]])
     trial = judged_on_batches(trial, batch, DTYPES[dtypes[0]])
     narrow, wide = narrower(trial, DTYPES[dtypes[0]]) if shrink else [], trial

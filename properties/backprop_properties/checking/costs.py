@@ -6,24 +6,53 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..laws.interruption import Meter
+
 MOST_SECONDS, MOST_BYTES = 4.0, 1 << 30  # that one long case may take
 
 
-class Cost:
-    """Around a case: keeps the least processor time and the most memory in bytes of the cases of its size."""
+class Measured:
+    """Processor time and memory, in bytes, between its begin and its end, if nobody else measures them."""
 
-    def __init__(self, costs: dict[int, tuple[float, int]], size: int, *, measure: bool) -> None:
-        self.costs, self.size, self.measure = costs, size, measure and not tracemalloc.is_tracing()
+    def __init__(self) -> None:
+        self.seconds, self.peak = 0.0, 0
 
-    def __enter__(self) -> None:
-        if self.measure:
+    def __enter__(self) -> "Measured":
+        self.alone = not tracemalloc.is_tracing()
+        if self.alone:
             tracemalloc.start()
-            self.started = time.process_time()
+        self.started = time.process_time()
+        return self
 
     def __exit__(self, *_: object) -> None:
-        if self.measure:
-            seconds, peak = time.process_time() - self.started, tracemalloc.get_traced_memory()[1]
+        self.seconds = time.process_time() - self.started
+        if self.alone:
+            self.peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
+
+
+class Cost:
+    """Around a case: keeps the least processor time and the most memory of the cases of its size, where they count.
+
+    What calls take in another process is in `meter`.
+    """
+
+    def __init__(
+        self, costs: dict[int, tuple[float, int]], size: int, *, measure: bool, meter: Meter | None = None
+    ) -> None:
+        self.costs, self.size, self.meter = costs, size, meter or Meter()
+        self.here = Measured() if measure and not tracemalloc.is_tracing() else None
+
+    def __enter__(self) -> None:
+        if self.here:
+            self.meter.on, self.meter.seconds, self.meter.peak = True, 0.0, 0
+            self.here.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        if self.here:
+            self.here.__exit__()
+            self.meter.on = False
+            seconds, peak = self.here.seconds + self.meter.seconds, self.here.peak + self.meter.peak
             before = self.costs.get(self.size, (seconds, peak))
             self.costs[self.size] = min(before[0], seconds), max(before[1], peak)
 

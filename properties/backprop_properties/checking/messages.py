@@ -104,7 +104,7 @@ class Hold(msgspec.Struct, array_like=True, tag="hold"):
 
 class Ask(msgspec.Struct, array_like=True, tag="ask"):
     """Call a function: `most` bytes may come back, and some stretches are needed no more; `keep` and `at` are those of
-    an `Interruption`.
+    an `Interruption`; what the call takes may be to be measured.
     """
 
     kind: str
@@ -114,6 +114,7 @@ class Ask(msgspec.Struct, array_like=True, tag="ask"):
     most: int
     keep: bool = False
     at: int | None = None
+    measure: bool = False
 
 
 class Rest(msgspec.Struct, array_like=True, tag="rest"):
@@ -146,7 +147,8 @@ class Refused(msgspec.Struct, array_like=True, tag="refused"):
 
 class Returned(msgspec.Struct, array_like=True, tag="returned"):
     """What a function returned; memory that is new, or has changed; arguments that have another form now, by position;
-    and whether there are lines that no call has run, and the line was reached at which another call was to be made.
+    whether there are lines that no call has run, and the line was reached at which another call was to be made; and
+    what the call took, if it was measured.
     """
 
     value: Value
@@ -154,6 +156,8 @@ class Returned(msgspec.Struct, array_like=True, tag="returned"):
     turned: dict[int, View]
     lines_left: bool
     reached: bool = False
+    seconds: float = 0.0
+    peak: int = 0
 
 
 class Raised(msgspec.Struct, array_like=True, tag="raised"):
@@ -162,6 +166,8 @@ class Raised(msgspec.Struct, array_like=True, tag="raised"):
     message: str
     memory: list[Stretch]
     lines_left: bool
+    seconds: float = 0.0
+    peak: int = 0
 
 
 class Unrun(msgspec.Struct, array_like=True, tag="unrun"):

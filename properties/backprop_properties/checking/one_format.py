@@ -83,7 +83,8 @@ def tried_in(
                 continue
             case = made(trial.domain, planned, DTYPES[dtype], seed, k, careful=careful)
             wanted = [law for law in trial.laws if law not in failed and _wanted(law, planned, k)]
-            with Cost(costs, size, measure=size > 200 and (size in costs or not near(size, costs))):
+            measure = size > 200 and (size in costs or not near(size, costs))
+            with Cost(costs, size, measure=measure, meter=trial.meter):
                 turn = next(turns) if {*wanted} & {*ON_LARGER} else None
                 tried(with_counts if k == 0 else replace(trial, turn=turn), case, wanted)
     if too_long:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..laws.interruption import Interruption
+from ..laws.interruption import Interruption, Meter
 from . import messages as m
 from .calls import Calls, Gone
 from .guard import Unusable, printable
@@ -49,7 +49,7 @@ class Subject:
         self.program = program or started()
         limits: dict[str, Any] = {"step": step, "seconds": seconds, "memory": memory}
         self.calls = Calls(self.program, **limits, on_call=on_call, path=path)
-        self.shared, self.amid = _Memory(), Interruption()
+        self.shared, self.amid, self.meter = _Memory(), Interruption(), Meter()
         self.lines_left = False
         self.waiting = deque[tuple[str, Sequence[Any]]]()  # calls that were sent ahead
         self.alive = list[Any]()  # what their answers may lie in
@@ -72,7 +72,8 @@ class Subject:
         """The functions that were found, under these names by kind, and what is known of their code."""
         functions = {kind: self.function(kind, names[kind]) for kind in loaded.kinds}
         constants = tuple(loaded.constants)
-        return Code(functions, constants, lambda: self.lines_left, self.unrun, interruption=self.amid, ahead=self.ahead)
+        of_calls: dict[str, Any] = {"interruption": self.amid, "ahead": self.ahead, "meter": self.meter}
+        return Code(functions, constants, lambda: self.lines_left, self.unrun, **of_calls)
 
     def unrun(self) -> list[str]:
         """What is to be said of lines that no call has run."""
@@ -148,7 +149,7 @@ class Subject:
         """The question of a call, and how many bytes may come back."""
         views, stretches = self.shared.sent(args)
         most = max(ENOUGH, 8 * sum([len(stretch.data) for stretch in stretches]))
-        return m.Ask(kind, views, stretches, self.shared.forgotten(), most), most
+        return m.Ask(kind, views, stretches, self.shared.forgotten(), most, measure=self.meter.on), most
 
     def _called(self, kind: str, args: tuple[Any, ...]) -> Any:
         if self._is_next(kind, args):
@@ -161,6 +162,7 @@ class Subject:
             ask.keep, ask.at, self.amid.keep, self.amid.at = self.amid.keep, self.amid.at, False, None
             said = self._asked(ask, 4 * most + WORDS, RESULT)
         self.calls.running, self.lines_left = False, said.lines_left
+        self.meter.seconds, self.meter.peak = self.meter.seconds + said.seconds, max(self.meter.peak, said.peak)
         try:
             known = self.shared.knows(said.memory)
             fresh = self.shared.received(said.memory)  # lives as long as the arrays below, which lie in it

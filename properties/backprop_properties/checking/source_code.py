@@ -18,7 +18,7 @@ import backprop_oracle
 import backprop_reference
 
 from .. import checking
-from ..laws.interruption import Interruption
+from ..laws.interruption import Interruption, Meter
 from .threads import interruptible
 
 MOST = 24  # numbers of a function; those that stand in its own code come first
@@ -35,8 +35,8 @@ INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib",
 
 class Code(NamedTuple):
     """What somebody's code singles out, and the functions, by kind, that watch which of its lines run; what is to be
-    said of what was not run; the laws that cannot be tried on such functions; what interrupts their calls, and what
-    hears of calls that come next.
+    said of what was not run; the laws that cannot be tried on such functions; what interrupts their calls, what hears
+    of calls that come next, and what measures them.
     """
 
     functions: Mapping[str, Any]
@@ -46,6 +46,7 @@ class Code(NamedTuple):
     untried: tuple[str, ...] = ()
     interruption: Interruption | None = None
     ahead: Callable[..., None] | None = None
+    meter: Meter | None = None
 
 
 def code_of(functions: Mapping[str, Any]) -> Code:

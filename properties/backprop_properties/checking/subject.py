@@ -9,6 +9,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..laws.interruption import Interruption
 from . import messages as m
+from .costs import Measured
 from .guard import SEVERAL, Unusable, array_from, called, is_pythons, named
 from .handed_in import handed_in
 from .loading import NotImported, Sources, functions_of, limit_memory, looked_into, sources_of
@@ -103,14 +105,17 @@ class Functions:
         """Calls a function."""
         args = self.memory.taken(ask)
         self.amid.keep, self.amid.at = ask.keep, ask.at
+        took = Measured()
         try:
-            with np.errstate(all="ignore"):  # whatever the file has set: the numbers tried are extreme
+            with took if ask.measure else nullcontext(), np.errstate(all="ignore"):  # whatever the file has set
                 result = called(self.functions[ask.kind], ask.kind, args)
             value = self._value(result, ask.most)
         except Unusable as error:
-            return m.Raised(str(error), self.memory.changed(), any(self.left.values()))
+            left = any(self.left.values())
+            return m.Raised(str(error), self.memory.changed(), left, seconds=took.seconds, peak=took.peak)
         turned = {k: now for k, now in enumerate(map(_turned, ask.args, args)) if now}
-        return m.Returned(value, self.memory.changed(), turned, any(self.left.values()), self.amid.reached)
+        told = any(self.left.values()), self.amid.reached, took.seconds, took.peak
+        return m.Returned(value, self.memory.changed(), turned, *told)
 
     def _value(self, result: Any, most: int, *, one: bool = False) -> m.Value:
         """A result as it travels: arrays by where they lie, and of what is none what there is to say of it; it may be

@@ -1,4 +1,6 @@
-"""What is to become of the next call of somebody's functions, where another thread is to call in the middle of it."""
+"""What is to become of the next calls of somebody's functions, beside that they return: another thread is to call in
+the middle of one, or what they take is to be measured.
+"""
 
 from dataclasses import dataclass
 
@@ -12,3 +14,12 @@ class Interruption:
     keep: bool = False
     at: int | None = None
     reached: bool = False
+
+
+@dataclass
+class Meter:
+    """What calls take in another process: while it is `on`, their processor time, and the most memory in bytes."""
+
+    on: bool = False
+    seconds: float = 0.0
+    peak: int = 0

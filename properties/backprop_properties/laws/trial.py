@@ -22,7 +22,7 @@ from ..cases.shrink import SECONDS, smallest
 from .claims import Judged, Violation, judge
 from .ends import END_LAWS
 from .failure import BATCH, Failure, failure_at, function_of
-from .interruption import Interruption
+from .interruption import Interruption, Meter
 from .manners import OF_CALLS
 from .points import NEEDED_BY, Claims, Functions, Point, either_slope, listening, repeating
 from .skipped import Skipped
@@ -126,7 +126,7 @@ class Trial:
     `careful` asks for no more digits than a careful framework's formulas have; otherwise the reference's are asked for.
     `waived` laws are not held against it. `counts` are numbers of calls and of rows that are tried beside the usual
     ones, `batched` says how many leading axes a function takes, `constants` are the numbers in the code; `turn` and
-    `interruption` and `ahead` are as in `Point`.
+    `interruption` and `ahead` are as in `Point`; `meter` says what calls take in another process.
     """
 
     implementation: Functions
@@ -140,6 +140,7 @@ class Trial:
     turn: int | None = None
     interruption: Interruption | None = None
     ahead: Callable[..., None] | None = None
+    meter: Meter | None = None
 
     @property
     def row(self) -> Row:
