@@ -21,7 +21,7 @@ class Judge:
     """A process that does one task after the other: a new one, or one that is there."""
 
     def __init__(self, program: Program | None = None) -> None:
-        self.program = program or judge(spare=False)
+        self.program = program or judge()
         self.task: Task | None = None
         self.started, self.busy = time.monotonic(), Busy("", 0)
         self.used = False

@@ -41,7 +41,7 @@ FROM_OUTSIDE = (1, 9, 15)  # HUP, KILL, TERM: others may have sent them, and a s
 Told = Callable[[str, int], None]
 
 
-def main(*, spare: bool) -> None:
+def main() -> None:
     """Does one task after the other, until there are no more, or whoever gives them is gone."""
     asked, answered = Pipe(os.dup(0)), Pipe(os.dup(1))
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -49,34 +49,35 @@ def main(*, spare: bool) -> None:
         os.dup2(nothing, standard)
     adopt_orphans()
     Thread(target=_end_with_the_pipe, args=(asked.number,), daemon=True).start()
-    kept = Kept(None, started()) if spare else None
-    if spare:
-        Thread(target=import_the_check, daemon=True).start()
+    Thread(target=import_the_check, daemon=True).start()
+    kept: Kept | None = None
     while (body := asked.receive(sys.maxsize)) is not None:
         task: Task = m.decoded(body, Task)
         try:
             result, kept = _done(task, kept, _teller(answered))
         except Exception as error:
             result, kept = Unchecked(f"{task.name}: the judge stopped with {said(error)}"), None
-        end_children(kept.program if kept else None)
+        if not kept:
+            end_children()
         answered.send(m.encoded(_packed(result)))
     end_children()
     os._exit(0)
 
 
 class Kept(NamedTuple):
-    """A process for somebody's functions that is there already: nothing has run in it, or only the files of a task."""
+    """A process for somebody's functions that has run the files of a task."""
 
-    files: tuple[Path, Path | None] | None
+    files: tuple[Path, Path | None]
     program: Program
 
 
 def _done(task: Task, kept: Kept | None, told: Told) -> tuple[Any, Kept | None]:
     """What comes of a task; and the process for the next, if it can be had."""
     files = task.path, task.definitions
-    program = kept.program if kept and kept.files in (None, files) and not task.command else None
+    program = kept.program if kept and kept.files == files and not task.command else None
     if kept and not program:
         kept.program.stop()
+        end_children()
     if task.operation is not None:
         return judge(task, task.operation, told, program), None
     if task.command:
@@ -195,6 +196,7 @@ def judge(task: Task, operation: str, told: Told, program: Program | None = None
 
 
 def _judged(task: Task, operation: str, told: Told, program: Program | None = None) -> "Report | Unchecked | Gone":
+    program = program or (None if task.command else started())  # which imports what it needs meanwhile
     import_the_check()
     limits: dict[str, Any] = {"seconds": task.timeout, "on_call": told}
     subject: Subject | Command | None = None

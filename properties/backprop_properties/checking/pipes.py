@@ -72,6 +72,13 @@ class Pipe:
         message, self.rest = self.rest[LENGTH.size : end], self.rest[end:]
         return message
 
+    def wait_for_end(self, seconds: float) -> None:
+        """Waits until nobody can write any more, at most so long; what still comes is passed over."""
+        until = perf_counter() + seconds
+        while (left := until - perf_counter()) > 0 and any(select([self.number], [], [], left)):
+            if not os.read(self.number, PART):
+                break
+
     def line(self, most: int, until: Callable[[], None] | None = None) -> bytes | None:
         """Reads a line of JSON, which begins with a brace, or None at the end of the pipe; `until` as in `receive`.
 

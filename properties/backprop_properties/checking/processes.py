@@ -125,12 +125,9 @@ def _tasks() -> int:
     return 0
 
 
-JUDGE = "from backprop_properties.checking.judge import main; main(spare={})"
-
-
-def judge(*, spare: bool) -> Program:
-    """A process that judges; a spare one imports what that needs, before there is anything to judge."""
-    return Program(python(JUDGE.format(spare)))
+def judge() -> Program:
+    """A process that judges, which imports what that needs before there is anything to judge."""
+    return Program(python("from backprop_properties.checking.judge import main; main()"))
 
 
 def stop(program: Program) -> None:
@@ -138,8 +135,9 @@ def stop(program: Program) -> None:
     with suppress(OSError, ValueError):
         assert program.process.stdin
         program.process.stdin.close()
+        program.answers.wait_for_end(PATIENCE + 1)
     with suppress(Exception):
-        program.process.wait(PATIENCE + 1)
+        program.process.wait(1)
     program.stop()
 
 
@@ -160,14 +158,13 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
 
 
-def end_children(spared: Program | None = None) -> None:
-    """Kills every process below this one but the spared one, and those that they start meanwhile."""
+def end_children() -> None:
+    """Kills every process below this one, and those that they start meanwhile."""
     import psutil
 
     until = time.monotonic() + PATIENCE
-    kept = spared.process.pid if spared else None
     while time.monotonic() < until:
-        children = [child for child in psutil.Process().children(recursive=True) if child.pid != kept]
+        children = psutil.Process().children(recursive=True)
         if not children:
             break
         for child in children:

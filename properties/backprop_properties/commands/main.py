@@ -78,7 +78,9 @@ def _foreign_code(*, judges: bool) -> "Iterator[Program | None]":
     """
     from ..checking.processes import adopt_orphans, end_children, judge, stop
 
-    spare = judge(spare=True) if judges else None
+    # Threads of OpenBLAS that have nothing to do keep a core busy, of which three processes that import have need.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the power of two of clock cycles until they sleep
+    spare = judge() if judges else None
     adopt_orphans()
     try:
         import_module("psutil")  # which `end_children` needs: here, while the judge imports what it needs
