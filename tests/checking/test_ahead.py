@@ -177,15 +177,28 @@ def test_calls_are_measured_where_they_are_made(subject):
     f, meter = code.functions["forward"], code.meter
     assert meter
     f(x)
-    assert (meter.seconds, meter.peak) == (0, 0)
-    meter.on = True
+    assert meter.peak == 0
+    assert meter.seconds > 0
+    meter.start()
+    assert meter.seconds == 0
     f(x)
     assert 800_000 <= meter.peak < 8_000_000
     assert meter.seconds > 0
-    small, before = np.ones(2), meter.peak
-    subject.ahead(("forward", [small]))
-    f(small)
-    assert meter.peak == before  # the most of all calls
+    before, longer = meter.peak, np.ones(200_000)
+    code.functions["vjp"](longer, longer)
+    assert meter.peak > before  # the most of both
+    f(np.ones(1_000_000))
+    assert meter.peak < 8_000_000  # the first call of each kind is looked at
+
+
+def test_memory_is_looked_at_in_the_call_that_comes(subject):
+    code, x = loaded(subject), np.ones(100_000)
+    code.meter.start()
+    subject.ahead(("forward", [np.ones(2)]))
+    code.functions["vjp"](x, x)
+    peak = code.meter.peak
+    code.functions["forward"](np.ones(1_000_000))
+    assert code.meter.peak >= 8_000_000 > peak
 
 
 def test_a_pipe_of_unknown_size_takes_nothing_ahead(subject, monkeypatch):
@@ -208,7 +221,9 @@ BY_OTHER_FORMULAS = {"softmax": {"forward": lambda x: np.exp(x - log_sum_exp(x))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", ["activation[relu]", "affine", "log", "softmax", "softmax_cross_entropy"])
 def test_what_laws_say_comes_next_comes_next(name, dtype):
-    """Every call that is sent ahead of right functions is made, in its order: none is made for nothing."""
+    """Every call that is sent ahead of right functions is made, in its order: none is made for nothing, but for those of
+    a law that has to be asked by other formulas, from its first result on that is beyond the definition's bound.
+    """
     row, waiting, came, wrong = row_of(name), list[tuple[str, Sequence[Any]]](), list[str](), list[Any]()
 
     def ahead(*calls: tuple[str, Sequence[Any]]) -> None:
@@ -232,7 +247,7 @@ def test_what_laws_say_comes_next_comes_next(name, dtype):
     asked = {**USUAL, "dtypes": (dtype,), "max_examples": 60, "domain": promises, "batch": True}
     report = examined(name, functions, **asked, code=code)
     assert not report.failures
-    assert not wrong + waiting
+    assert len(wrong + waiting) <= (20 if name in BY_OTHER_FORMULAS else 0)
     assert {*came} >= {"forward", "vjp"}
     assert len(came) > 500
 

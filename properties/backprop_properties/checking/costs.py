@@ -12,13 +12,13 @@ MOST_SECONDS, MOST_BYTES = 4.0, 1 << 30  # that one long case may take
 
 
 class Measured:
-    """Processor time and memory, in bytes, between its begin and its end, if nobody else measures them."""
+    """Processor time between its begin and its end, and `memory` in bytes, if nobody else measures that."""
 
-    def __init__(self) -> None:
-        self.seconds, self.peak = 0.0, 0
+    def __init__(self, *, memory: bool = True) -> None:
+        self.memory, self.seconds, self.peak = memory, 0.0, 0
 
     def __enter__(self) -> "Measured":
-        self.alone = not tracemalloc.is_tracing()
+        self.alone = self.memory and not tracemalloc.is_tracing()
         if self.alone:
             tracemalloc.start()
         self.started = time.process_time()
@@ -45,7 +45,7 @@ class Cost:
 
     def __enter__(self) -> None:
         if self.here:
-            self.meter.on, self.meter.seconds, self.meter.peak = True, 0.0, 0
+            self.meter.start()
             self.here.__enter__()
 
     def __exit__(self, *_: object) -> None:

@@ -104,7 +104,7 @@ class Hold(msgspec.Struct, array_like=True, tag="hold"):
 
 class Ask(msgspec.Struct, array_like=True, tag="ask"):
     """Call a function: `most` bytes may come back, and some stretches are needed no more; `keep` and `at` are those of
-    an `Interruption`; what the call takes may be to be measured.
+    an `Interruption`; the memory that the call takes may be to be measured.
     """
 
     kind: str
@@ -148,7 +148,7 @@ class Refused(msgspec.Struct, array_like=True, tag="refused"):
 class Returned(msgspec.Struct, array_like=True, tag="returned"):
     """What a function returned; memory that is new, or has changed; arguments that have another form now, by position;
     whether there are lines that no call has run, and the line was reached at which another call was to be made; and
-    what the call took, if it was measured.
+    what the call took: seconds, and the most memory in bytes if it was measured.
     """
 
     value: Value

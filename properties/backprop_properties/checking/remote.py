@@ -53,7 +53,7 @@ class Subject:
         self.lines_left = False
         self.waiting = deque[tuple[str, Sequence[Any]]]()  # calls that were sent ahead
         self.alive = list[Any]()  # what their answers may lie in
-        self.may_send_ahead, self.came = True, False
+        self.may_send_ahead, self.came = True, set[str]()  # and which kinds of calls came as they had been sent
 
     def load(self, question: m.Load | m.Run | m.Hold) -> m.Loaded | m.Refused:
         """Has the functions found."""
@@ -116,7 +116,7 @@ class Subject:
         try:
             self._send(*bodies)
             self.waiting.extend(sent)
-            self.came, self.alive = False, [sent, self.shared.held()]
+            self.alive = [sent, self.shared.held()]
         except OSError:  # nobody is there any more: whoever makes the call is told
             self.may_send_ahead = False
 
@@ -126,9 +126,9 @@ class Subject:
             return False
         sent, these = self.waiting[0]
         if sent == kind and len(these) == len(args) and all(map(operator.is_, these, args)):
-            self.came = True
+            self.came.add(kind)
             return True
-        self.may_send_ahead = self.came  # if none did: the function is called by another, which changes its arguments
+        self.may_send_ahead = sent in self.came  # if none did: it is called by another, which changes its arguments
         self._pass_over()
         return False
 
@@ -138,6 +138,7 @@ class Subject:
         """
         while self.waiting:
             kind, args = self.waiting.popleft()
+            self.meter.looked_at.discard(kind)
             self.calls.begin(kind, tuple(args))
             said = self._answer(4 * ENOUGH + WORDS, RESULT)
             self.calls.running = False
@@ -149,7 +150,7 @@ class Subject:
         """The question of a call, and how many bytes may come back."""
         views, stretches = self.shared.sent(args)
         most = max(ENOUGH, 8 * sum([len(stretch.data) for stretch in stretches]))
-        return m.Ask(kind, views, stretches, self.shared.forgotten(), most, measure=self.meter.on), most
+        return m.Ask(kind, views, stretches, self.shared.forgotten(), most, measure=self.meter.wants(kind)), most
 
     def _called(self, kind: str, args: tuple[Any, ...]) -> Any:
         if self._is_next(kind, args):

@@ -9,7 +9,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,9 +104,9 @@ class Functions:
         """Calls a function."""
         args = self.memory.taken(ask)
         self.amid.keep, self.amid.at = ask.keep, ask.at
-        took = Measured()
+        took = Measured(memory=ask.measure)
         try:
-            with took if ask.measure else nullcontext(), np.errstate(all="ignore"):  # whatever the file has set
+            with took, np.errstate(all="ignore"):  # whatever the file has set
                 result = called(self.functions[ask.kind], ask.kind, args)
             value = self._value(result, ask.most)
         except Unusable as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -32,7 +32,6 @@ def batch_equals_the_loop(p: Point) -> Claims:
     """
     is_data, turn = p.operation.is_data, turn_of(p)
     examples = [_example(p, k) for k in range(EXAMPLES)]
-    said = p.ask(*((delta, args) for delta, *args in examples))
     as_many = [(a.shape[-1],) for a, data in zip((p.delta, *p.args), (True, *is_data), strict=True) if data and a.ndim]
     leads = [lead for lead in (*LEADS, *as_many) if len(lead) <= max(p.batched.values())]
     together = TOGETHER[: 3 if p.moderate else None]
@@ -44,48 +43,63 @@ def batch_equals_the_loop(p: Point) -> Claims:
     square = [(as_many[turn % len(as_many)], (0, 1, 2), "")] if as_many else []
     empty: tuple[tuple[int, ...], tuple[int, ...], str] = ((0,), (0,), "")
     counts = [((c + more,), (0, 1, 2), "") for c in p.counts for more in (0, 1) if c <= LOOKED_AT]
-    for lead, chosen, layout in (usual, *square, *others, *counts, *[empty] * ("empty" in p.promises)):
-        turns = [chosen[k % len(chosen)] for k in range(int(np.prod(lead)))]
-        picked = [examples[k] for k in turns]
-
-        def stack(i: int, lead: Any = lead, picked: Any = picked, layout: str = layout) -> Array:
-            a = np.array([row[i] for row in picked], p.case.dtype).reshape(lead + examples[0][i].shape)
-            return BATCH_LAYOUTS[layout](i, a)
-
-        args = [stack(i + 1) if data else p.args[i] for i, data in enumerate(is_data)]
-        with suppress(Exception) if layout else nullcontext():  # another law is about layouts that are refused
-            at = [examples[k] for k in dict.fromkeys(turns)]
-            batch = f"batch {lead}{f', arguments {layout}' * bool(layout)}"
-            yield from list(_rows_are_right(p, lead, batch, stack(0), args, [said[k] for k in turns], at))
+    batches = [
+        _batch(p, lead, examples, [chosen[k % len(chosen)] for k in range(int(np.prod(lead)))], layout)
+        for lead, chosen, layout in (usual, *square, *others, *counts, *[empty] * ("empty" in p.promises))
+    ]
+    p.begin(*(call for batch in batches for call in p.both([batch.delta, *batch.args], kinds=batch.takers)))
+    said = p.ask(*((delta, args) for delta, *args in examples))
+    for batch in batches:
+        with suppress(Exception) if batch.layout else nullcontext():  # another law is about layouts that are refused
+            at = [examples[k] for k in dict.fromkeys(batch.turns)]
+            yield from list(_rows_are_right(p, batch, [said[k] for k in batch.turns], at))
 
 
-def _rows_are_right(
-    p: Point,
-    lead: tuple[int, ...],
-    batch: str,
-    delta: Array,
-    args: Sequence[Array],
-    said: Sequence[Answers],
-    at: Sequence[Sequence[Array]],
-) -> Claims:
-    """What is claimed of one `batch`, whose examples have these answers; `at` is each of them once."""
-    taken = [kind for kind in ("forward", "vjp") if len(lead) <= p.batched.get(kind, 0)]
-    p.begin(*p.both([delta, *args], kinds=taken))
-    if p.forward and "forward" in taken:
+class Batch(NamedTuple):
+    """Examples in a batch, by their numbers; in which layout, and the functions that take so many axes."""
+
+    lead: tuple[int, ...]
+    turns: Sequence[int]
+    layout: str
+    takers: Sequence[str]
+    delta: Array
+    args: Sequence[Array]
+
+    @property
+    def name(self) -> str:
+        return f"batch {self.lead}{f', arguments {self.layout}' * bool(self.layout)}"
+
+
+def _batch(
+    p: Point, lead: tuple[int, ...], examples: Sequence[Sequence[Array]], turns: Sequence[int], layout: str
+) -> Batch:
+    def stack(i: int) -> Array:
+        a = np.array([examples[k][i] for k in turns], p.case.dtype).reshape(lead + examples[0][i].shape)
+        return BATCH_LAYOUTS[layout](i, a)
+
+    args = [stack(i + 1) if data else p.args[i] for i, data in enumerate(p.operation.is_data)]
+    takers = [kind for kind in ("forward", "vjp") if len(lead) <= p.batched.get(kind, 0)]
+    return Batch(lead, turns, layout, takers, stack(0), args)
+
+
+def _rows_are_right(p: Point, batch: Batch, said: Sequence[Answers], at: Sequence[Sequence[Array]]) -> Claims:
+    """What is claimed of a batch, whose examples have these answers; `at` is each of them once."""
+    lead = batch.lead
+    if p.forward and "forward" in batch.takers:
         shape = lead + p.case.delta.shape
         each = [s.forward for s in said]
         expected, bound = (np.reshape([answer[part] for answer in each], shape) for part in (0, 1))
-        yield Close(f"u of {batch}", p.forward(*args), expected, bound, at)
-    if not (p.vjp and "vjp" in taken):
+        yield Close(f"u of {batch.name}", p.forward(*batch.args), expected, bound, at)
+    if not (p.vjp and "vjp" in batch.takers):
         return
-    for name, d, i in p.named("d", p.vjp(delta, *args)):
+    for name, d, i in p.named("d", p.vjp(batch.delta, *batch.args)):
         values, bounds = (np.array([s.vjp[i][part] for s in said]) for part in (0, 1))
         values, bounds = (a.reshape(len(said), *p.args[i].shape) for a in (values, bounds))
         if p.operation.is_data[i]:
             expected, bound = (a.reshape(lead + p.args[i].shape) for a in (values, bounds))
         else:
             expected, bound = added_up(lambda a: a.sum(0), values, bounds, len(said), p.case.dtype)
-        yield Close(f"{name} of {batch}", d, expected, bound, at)
+        yield Close(f"{name} of {batch.name}", d, expected, bound, at)
 
 
 def _example(p: Point, k: int) -> list[Array]:

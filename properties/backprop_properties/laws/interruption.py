@@ -2,7 +2,7 @@
 the middle of one, or what they take is to be measured.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -18,8 +18,22 @@ class Interruption:
 
 @dataclass
 class Meter:
-    """What calls take in another process: while it is `on`, their processor time, and the most memory in bytes."""
+    """What calls take in another process: their processor time, and while it is `on` the most memory in bytes, for which
+    the first call of each kind is looked at: to look takes longer than most calls.
+    """
 
     on: bool = False
     seconds: float = 0.0
     peak: int = 0
+    looked_at: set[str] = field(default_factory=set)
+
+    def wants(self, kind: str) -> bool:
+        """Whether the memory of a call that is to be made is looked at."""
+        first = self.on and kind not in self.looked_at
+        self.looked_at |= {kind} if first else set()
+        return first
+
+    def start(self) -> None:
+        """Begins to measure."""
+        self.on, self.seconds, self.peak = True, 0.0, 0
+        self.looked_at.clear()

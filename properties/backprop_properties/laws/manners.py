@@ -11,7 +11,7 @@ from backprop_oracle.autodiff import Answers
 
 from ..cases.layouts import LAYOUTS, REFUSABLE, SHARED, Together
 from .claims import Array, Close, Holds
-from .points import Claims, Point, in_turn, turn_of
+from .points import Claims, Point, as_it_is_now, in_turn, turn_of
 
 LOOKED_AT = 1000  # entries; of two changes, an array with fewer gets one
 RING = 10  # calls after which a result is looked at again: memory that is used in turn
@@ -47,7 +47,9 @@ def one_cotangent_for_each_argument(p: Point) -> Claims:
 
 def keeps_the_dtype(p: Point) -> Claims:
     """Results have the dtype of the arguments."""
-    for name, f, args in calls_of(p):
+    calls = list(calls_of(p))
+    p.begin(*((name, args) for name, _, args in calls))
+    for name, f, args in calls:
         for result in f(*args):
             got = getattr(result, "dtype", type(result).__name__)
             yield Holds(name, got == p.case.dtype, f"{name} of {p.case.dtype} returned {got}")
@@ -108,11 +110,18 @@ def sees_what_changed_in_place(p: Point) -> Claims:
     for f, args in ((p.forward, arrays[1:]), (p.vjp, arrays)):
         if f:
             f(*args)
-    for (what, changed), said in zip(changes, p.ask(*((a[0], a[1:]) for _, a in changes)), strict=True):
-        for a, new in zip(arrays, changed, strict=True):
-            a[...] = new
-        p.begin(*p.both(arrays))
-        u, cotangents = _results(p, arrays)
+
+    def make(k: int) -> None:
+        if k < len(changes):
+            for a, new in zip(arrays, changes[k][1], strict=True):
+                a[...] = new
+            p.begin(*p.both(arrays))
+
+    make(0)
+    asked = p.ask(*((a[0], a[1:]) for _, a in changes))
+    for k, ((what, changed), said) in enumerate(zip(changes, asked, strict=True)):
+        u, cotangents = as_it_is_now(_results(p, arrays))
+        make(k + 1)  # its calls are made while the results of this one are judged
         if p.forward:
             yield Close(f"u after {what}", u, *said.forward, [changed])
         if p.vjp:
@@ -203,7 +212,9 @@ def takes_any_memory_layout(p: Point) -> Claims:
         yield from _in_layout(p, layout, arrays, p.said)
     for layout, one in in_turn(p, [*REFUSABLE.items()]):
         with suppress(Exception):
-            found = _results(p, [one(a) for a in (p.delta, *p.args)])
+            arrays = [one(a) for a in (p.delta, *p.args)]
+            p.begin(*p.both(arrays))
+            found = _results(p, arrays)
             yield from _found_in_layout(p, layout, *found, p.said)
     free = in_turn(p, _with_other_numbers(p))
     others = [(layout, [*map(np.asarray, lay([p.delta, *p.args]))]) for layout, lay in free]

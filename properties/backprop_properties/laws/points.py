@@ -22,6 +22,15 @@ TURNS = 3  # cases in which all has been tried that a law has to try
 LARGEST_JACOBIAN = 5_000  # entries; above it the laws of dense Jacobians have nothing to say
 
 
+FIRST_CALLS: Mapping[str, Callable[[Case], tuple[str, list[Array]] | None]] = {  # of the laws that come first
+    "forward_equals_jax": lambda case: ("forward", _copies(*case.args)),
+    "jacobian_equals_jacrev": lambda case: ("jacobian", _copies(*case.args)),
+    "vjp_equals_jax_vjp": lambda case: ("vjp", _copies(case.delta, *case.args)),
+    "vjp_of_one_equals_jax_grad": lambda case: (
+        None if case.delta.ndim else ("vjp", [np.ones_like(case.delta), *_copies(*case.args)])
+    ),
+}
+
 NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vjp
     "vjp_of_one_equals_jax_grad": "grad",
     "vjp_is_the_transpose_of_jvp": "jvp",
@@ -52,7 +61,7 @@ class Point:
     that are tried beside the usual ones, `batched` says how many leading axes a function takes. `moderate` numbers
     are not to be left. Of several things that a law has to try, each case is the `turn` of some; without it, of all.
     By `interruption` calls can be made in the middle of others. Functions that are in another process may hear `ahead`
-    of calls that come next, to make them while something else is done here; of those that have `begun`, by kind, these
+    of calls that come next, to make them while something else is done here; of those that have `begun`, by law, these
     are the arguments.
     """
 
@@ -77,7 +86,7 @@ class Point:
     @property
     def args(self) -> tuple[Array, ...]:
         """Copies of the arguments: a function that writes to them changes no other call's."""
-        return tuple(a.copy() for a in self.case.args)
+        return tuple(_copies(*self.case.args))
 
     @property
     def delta(self) -> Array:
@@ -87,9 +96,12 @@ class Point:
     def eps(self) -> float:
         return float(ml_dtypes.finfo(self.case.dtype).eps)
 
-    def first(self, kind: str) -> Sequence[Array]:
-        """The arguments of the first call of a kind at this case."""
-        return self.begun.get(kind) or ((self.delta, *self.args) if kind == "vjp" else self.args)
+    def first(self, law: str) -> Sequence[Array]:
+        """The arguments of the call of a law that comes first, if it makes one at this case."""
+        if law in self.begun:
+            return self.begun[law]
+        _, args = FIRST_CALLS[law](self.case) or ("", [])
+        return args
 
     def begin(self, *calls: tuple[str, Sequence[Array]]) -> None:
         """Says which calls come next, in their order: a kind and its arguments each."""
@@ -115,6 +127,10 @@ class Point:
                 yield prefix + name, value, i
 
 
+def _copies(*arrays: Array) -> list[Array]:
+    return [a.copy() for a in arrays]
+
+
 def listening(p: Point) -> tuple[Point, list[Any]]:
     """The point with functions that are listened to, and what they return or raise, call by call."""
     calls: list[Any] = []
@@ -127,7 +143,7 @@ def listening(p: Point) -> tuple[Point, list[Any]]:
             except Exception as error:
                 calls.append(error)
                 raise
-            calls.append(_as_it_is_now(result))
+            calls.append(as_it_is_now(result))
             return result
 
         return f and call
@@ -135,9 +151,10 @@ def listening(p: Point) -> tuple[Point, list[Any]]:
     return replace(p, forward=heard(p.forward), jacobian=heard(p.jacobian), vjp=heard(p.vjp)), calls
 
 
-def _as_it_is_now(result: Any) -> Any:
+def as_it_is_now(result: Any) -> Any:
+    """A copy of a result, whatever its memory is used for later."""
     if isinstance(result, tuple):
-        return tuple(map(_as_it_is_now, result))
+        return tuple(map(as_it_is_now, result))
     return result.copy() if isinstance(result, np.ndarray) else result
 
 

@@ -41,13 +41,13 @@ __all__ = ["LAWS", "Claims", "Point", "point"]
 def forward_equals_jax(p: Point) -> Claims:
     """The forward is the slide's definition."""
     if p.forward:
-        yield Close("u", p.forward(*p.first("forward")), *p.said.forward)
+        yield Close("u", p.forward(*p.first("forward_equals_jax")), *p.said.forward)
 
 
 def jacobian_equals_jacrev(p: Point) -> Claims:
     """Each dense Jacobian is `jax.jacrev`'s."""
     if p.jacobian and p.said.jacobian:
-        for name, J, i in p.named("J_", p.jacobian(*p.first("jacobian"))):
+        for name, J, i in p.named("J_", p.jacobian(*p.first("jacobian_equals_jacrev"))):
             dense, (shape, slide_shape) = _dense(J), _shapes(p, i)
             if dense.shape == slide_shape != shape:
                 why = f"the slide's shape {dense.shape}, expected that of jax.jacrev: output + argument, {shape}"
@@ -58,14 +58,14 @@ def jacobian_equals_jacrev(p: Point) -> Claims:
 def vjp_equals_jax_vjp(p: Point) -> Claims:
     """Each cotangent is `jax.vjp`'s."""
     if p.vjp:
-        for name, d, i in p.named("d", p.vjp(*p.first("vjp"))):
+        for name, d, i in p.named("d", p.vjp(*p.first("vjp_equals_jax_vjp"))):
             yield Close(name, d, *p.said.vjp[i])
 
 
 def vjp_of_one_equals_jax_grad(p: Point) -> Claims:
     """For a scalar output, the vjp of 1 is `jax.grad`."""
     if p.vjp and p.case.delta.ndim == 0:
-        for name, d, i in p.named("d", p.vjp(np.ones_like(p.delta), *p.args)):
+        for name, d, i in p.named("d", p.vjp(*p.first("vjp_of_one_equals_jax_grad"))):
             yield Close(name, d, *p.said.grad[i])
 
 

@@ -24,7 +24,7 @@ from .ends import END_LAWS
 from .failure import BATCH, Failure, failure_at, function_of
 from .interruption import Interruption, Meter
 from .manners import OF_CALLS
-from .points import NEEDED_BY, Claims, Functions, Point, either_slope, listening, repeating
+from .points import FIRST_CALLS, NEEDED_BY, Claims, Functions, Point, either_slope, listening, repeating
 from .skipped import Skipped
 from .table import LAWS
 from .truth import JUDGE_LAWS, TRUTH_LAWS
@@ -44,12 +44,6 @@ Laws = Mapping[str, Callable[[Place], Claims]]
 
 AS_LARGE = 16.0  # times smaller, and an error is still of the same size
 LARGEST_ASKED = 2**15  # entries of a Jacobian: a vector of 181
-
-FIRST_CALLS: Mapping[str, str] = {  # what the laws call that come first, with the numbers of the case
-    "forward_equals_jax": "forward",
-    "jacobian_equals_jacrev": "jacobian",
-    "vjp_equals_jax_vjp": "vjp",
-}
 
 EVERY_LAW: Laws[Point] = {**LAWS, **TRUTH_LAWS, **JUDGE_LAWS, **END_LAWS}
 
@@ -217,14 +211,17 @@ class Trial:
             yield from found
 
     def _begun(self, case: Case, laws: Sequence[str]) -> Mapping[str, Sequence[Any]]:
-        """Has the calls of the first laws begin, while the truth is computed; their arguments by kind."""
+        """Has the calls of the first laws begin, while the truth is computed; their arguments by law."""
         if not self.ahead:
             return {}
-        called = [FIRST_CALLS[law] for law in itertools.takewhile(FIRST_CALLS.__contains__, laws)]
-        given = [kind for kind in called if getattr(self.implementation, kind) and (kind != "jacobian" or _small(case))]
-        begun = {kind: [a.copy() for a in ([case.delta] * (kind == "vjp") + [*case.args])] for kind in given}
-        self.ahead(*begun.items())
-        return begun
+        calls = {law: FIRST_CALLS[law](case) for law in itertools.takewhile(FIRST_CALLS.__contains__, laws)}
+        given = {law: call for law, call in calls.items() if call and self._calls(call[0], case)}
+        self.ahead(*given.values())
+        return {law: args for law, (_, args) in given.items()}
+
+    def _calls(self, kind: str, case: Case) -> bool:
+        """Whether a function is there, and called at a case."""
+        return getattr(self.implementation, kind) is not None and (kind != "jacobian" or _small(case))
 
     def first(self, case: Case, law: str) -> Violation | None:
         """What breaks a law at a case, if anything."""
