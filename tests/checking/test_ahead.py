@@ -98,6 +98,21 @@ def test_a_call_that_was_not_sent_is_made_and_what_was_sent_is_passed_over(subje
     assert not subject.waiting  # arguments change on their way: there is no use
 
 
+def test_calls_that_did_not_come_once_are_sent_again_if_such_calls_have_come(subject):
+    code, x = loaded(subject), np.arange(3.0)
+    f, vjp = code.functions["forward"], code.functions["vjp"]
+    subject.ahead(("forward", [x]))
+    assert f(x).tolist() == [0, 1, 4]
+    subject.ahead(("forward", [x]))
+    assert f(np.ones(2)).tolist() == [1, 1]
+    subject.ahead(("forward", [x]), ("vjp", [x, x]))
+    assert len(subject.waiting) == 2
+    assert f(x).tolist() == [0, 1, 4]
+    assert vjp(x.copy(), x).tolist() == [0, 2, 8]
+    subject.ahead(("forward", [x]))
+    assert not subject.waiting  # no vjp has ever come as it was sent
+
+
 def test_a_law_that_ends_early_takes_nothing_from_the_next(subject):
     code = loaded(subject)
     f, x, y = code.functions["forward"], np.arange(3.0), np.ones(2)
@@ -221,8 +236,8 @@ BY_OTHER_FORMULAS = {"softmax": {"forward": lambda x: np.exp(x - log_sum_exp(x))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", ["activation[relu]", "affine", "log", "softmax", "softmax_cross_entropy"])
 def test_what_laws_say_comes_next_comes_next(name, dtype):
-    """Every call that is sent ahead of right functions is made, in its order: none is made for nothing, but for those of
-    a law that has to be asked by other formulas, from its first result on that is beyond the definition's bound.
+    """Every call that is sent ahead of right functions is made, in its order: none is made for nothing, but those of a
+    law that has to be asked by other formulas, from its first result on that is beyond the bound of the definition.
     """
     row, waiting, came, wrong = row_of(name), list[tuple[str, Sequence[Any]]](), list[str](), list[Any]()
 

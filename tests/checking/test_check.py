@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 import backprop_properties
 from backprop_properties import Definition, check, from_jax, replay
 from backprop_properties.checking import check as check_module
-from backprop_properties.checking import one_format
+from backprop_properties.checking import failures
 from backprop_properties.checking.elsewhere import Limits
 from backprop_properties.checking.report import CheckFailed, Report
 from backprop_properties.evidence.faults import FAULTS
@@ -593,13 +594,32 @@ def test_a_search_for_a_cause_that_fails_loses_no_report(monkeypatch: pytest.Mon
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError("in a hint")
 
-    monkeypatch.setattr(one_format, "hints", broken)
+    monkeypatch.setattr(failures, "hints", broken)
     report = check("square", vjp=lambda delta, x: x * delta, max_examples=4)
     assert not report.passed
     assert any("no hints" in note and "in a hint" in note for note in report.notes)
 
 
 # ── What is right, and was once rejected ────────────────────────────────────────────────────────────────────────────
+
+
+RIGHT_SQUARE = "assert check('square', vjp=lambda delta, x: 2 * delta * x, max_examples=12)"
+
+
+@pytest.mark.parametrize(
+    ("code", "without"),
+    [
+        (f"from backprop_properties import check; {RIGHT_SQUARE}", ["backprop_properties.hints.causes", "rich"]),
+        (
+            "from backprop_properties.commands import app, check_output; import backprop_properties.checking.run",
+            ["jax"],
+        ),
+    ],
+)
+def test_nothing_is_imported_that_is_not_needed_and_takes_long(code: str, without: list[str]) -> None:
+    """A check that finds all right needs no hints, and the command that waits for the judge no JAX."""
+    code = f"{code}\nimport sys; print([name for name in {without} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_labels_stay_integers_in_every_layout():

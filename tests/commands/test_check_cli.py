@@ -546,6 +546,44 @@ def negate(x):
     assert time.monotonic() - started < 50
 
 
+BESIDE = """
+import pickle, subprocess, sys
+
+beside = subprocess.Popen([sys.executable, "beside.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+def asked(delta, x):
+    pickle.dump((delta, x), beside.stdin)
+    beside.stdin.flush()
+    return pickle.load(beside.stdout)
+
+def square(x):
+    return asked(None, x)
+
+def square_vjp(delta, x):
+    return asked(delta, x)
+"""
+COMPUTES = """
+import os, pickle, sys
+open("started", "a").write(f"{os.getpid()} ")
+while True:
+    delta, x = pickle.load(sys.stdin.buffer)
+    pickle.dump(x * x if delta is None else 2 * delta * x, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+"""
+
+
+def test_a_process_that_a_file_starts_lives_as_long_as_its_functions(
+    file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file(COMPUTES, "beside.py")
+    result = backprop(file(BESIDE), *FEW)
+    assert result.exit_code == 0, result.output
+    started = (tmp_path / "started").read_text().split()
+    assert len(started) == 1
+    assert ended(started)
+
+
 def test_a_process_that_somebody_started_is_ended_too(file: Any, tmp_path: Path) -> None:
     text = f"""
 import subprocess
@@ -558,6 +596,27 @@ def square(x):
     children = (tmp_path / "children").read_text().split()
     assert len(children) == 1  # the file was looked into and checked by one process
     assert ended(children)
+
+
+def test_what_a_file_has_started_is_ended_before_the_next_file_is_run(
+    file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    starts = """
+import subprocess
+open("child", "w").write(str(subprocess.Popen(["sleep", "600"], start_new_session=True).pid))
+def square(x):
+    return x * x
+"""
+    looks = """
+import os
+import numpy as np
+open("alive", "a").write(f"{os.path.exists('/proc/' + open('child').read())} ")
+def exp(x):
+    return np.exp(x)
+"""
+    assert backprop(file(starts, "one.py"), file(looks, "other.py"), *FEW[:2], "--jobs", "1").exit_code == 0
+    assert {*(tmp_path / "alive").read_text().split()} == {"False"}
 
 
 def ended(pids: list[str]) -> bool:

@@ -1,27 +1,25 @@
 """Of each failure the part of the verdict that it belongs to, and the verdict on each function, as it is said."""
 
 import re
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from ..cases.case import Case
 from ..cases.domains import into_the_domain
-from ..hints.causes import FORMULAS, hints
-from ..hints.experiments import targets
-from ..hints.probe import OutOfTime, Probe
+from ..hints.probe import OutOfTime
 from ..laws.claims import Violation
 from ..laws.failure import function_of
+from ..laws.points import FORMULAS, LAW
 from ..laws.trial import Trial
 from .guard import UNREADABLE
-from .measured import LAW, MANNERS, OF_SHORT, REMEMBERS, SECONDS, UNWRITTEN, WRITES, Measured, shown
+from .measured import MANNERS, OF_SHORT, REMEMBERS, UNWRITTEN, WRITES, Measured, shown
 from .python_files import Implementation
-from .verdict import KINDS, NARROW, NOISE, NOT_JUDGED, PARTS, RIGHT, Verdict
+from .verdict import NARROW, NOISE, NOT_JUDGED, PARTS, RIGHT, Verdict
 
 OTHER_FORM = "other-form"  # a cause: right for rows, or in a format, and for no other arguments
 MODERATE = (1e-3, 0.03, 1.0, 30.0, -1e-3, -0.03, -1.0, -30.0)  # sizes of numbers, from end to end
@@ -42,39 +40,6 @@ FIRST = {  # of a cause, the law that tells it
     "dtype": "keeps_the_dtype",
     "layout": "takes_any_memory_layout",
 }
-
-
-class Narrow(NamedTuple):
-    """A function is right for some targets only: for which, and what is wrong for others."""
-
-    kind: str
-    domain: str
-    law: str
-    violation: Violation
-    case: Case
-    told: tuple[str, str]
-
-
-TARGETS = {"one-hot-only": "one-hot", "sum-y-is-one": "distribution"}  # a cause, and the domain where it is right
-
-
-def narrower(trial: Trial, dtype: np.dtype[Any]) -> list[Narrow]:
-    """The functions that are right for targets of some kind only, as those that always are labels; asked first."""
-    found = []
-    for kind in KINDS:
-        if getattr(trial.implementation, kind) is None or LAW[kind] not in trial.laws:
-            continue
-        p = Probe(trial.domain, trial.implementation, kind, dtype, time.perf_counter() + SECONDS)
-        with suppress(OutOfTime):
-            for case in p.ordinary()[:2]:
-                violation = trial.first(case, LAW[kind])
-                told = targets(p) if violation else None
-                if violation and told:
-                    more = hints(trial, {LAW[kind]: (violation, case)}, dtype).get(LAW[kind], told)
-                    told = more if more[0] == told[0] else told
-                    found.append(Narrow(kind, TARGETS[told[0]], LAW[kind], violation, case, told))
-                    break
-    return found
 
 
 @dataclass

@@ -22,7 +22,6 @@ from ..verification.every_law import everywhere
 from .also_told import also_told
 from .asked import BATCHES, PROMISED, row_of, trial_of
 from .batches import judged_on_batches, takers
-from .by_part import Narrow, narrower
 from .command import Remote
 from .defaults import IN_A_TEST
 from .elsewhere import elsewhere, limits_of, returned
@@ -30,9 +29,9 @@ from .examples import case_at, cases_of
 from .floating_point import flushed
 from .guard import Function, name_of
 from .integrity import held, leaving_alone, put_back
+from .narrow import Narrow, narrower
 from .one_format import MOST_CALLS, counts_in, tried_in
 from .options import DTYPES, dtype_names, refuse_no_functions, refuse_the_unusable
-from .pictured import pictured
 from .report import Checked, Report
 from .source_code import Code, code_of, constants_of
 from .verdict import HELD, PARTS, RIGHT, Verdict, together
@@ -250,7 +249,11 @@ def examined(
     of_calls = bool({"forward", "vjp"} & {*names})  # of a Jacobian alone no other law says anything
     asked = tuple(law for law in [*[BATCHES] * (batch is True), *promised] if law in trial.laws and of_calls)
     report = Report(row.name, level, tuple(dtypes), seed, *found_of, verdicts=judged, held=against, asked=asked)
-    return replace(report, pictures=pictured(trial, report)) if pictures and failures else report
+    if not (pictures and failures):
+        return report
+    from .pictured import pictured  # which few checks need
+
+    return replace(report, pictures=pictured(trial, report))
 
 
 def _wrong_at_first(trial: Trial, dtype: np.dtype[Any]) -> list[Failure]:

@@ -16,17 +16,15 @@ import ml_dtypes
 import numpy as np
 
 from ..cases.case import Case
-from ..hints.causes import FORMULAS
 from ..hints.experiments import shorter_than
-from ..hints.probe import OutOfTime, Probe
+from ..hints.probe import SECONDS, OutOfTime, Probe
 from ..laws.claims import Close, Violation
+from ..laws.points import LAW
 from ..laws.trial import EVERY_LAW, Trial
 from .batches import takers
 from .guard import UNREADABLE
-from .verdict import KINDS, NOISE
+from .verdict import NOISE
 
-LAW = dict(zip(KINDS, FORMULAS, strict=False))  # that compares a function with the truth
-SECONDS = 10.0  # for each function, of a machine that may be very busy; it takes a few tenths of one
 SIX_DIGITS = 1e-5  # relative: one unit in the sixth digit of the least number that has it, 1.00000
 OF_SHORT = 16  # eps: a format with fewer digits loses that many units of its last in a few honest steps
 ORDINARY = (0.25, 4.0)  # sizes of ordinary numbers: products of a few of them are near 1, as are their exponentials

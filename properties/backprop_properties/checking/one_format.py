@@ -1,4 +1,4 @@
-"""One format: every case by the laws that are asked for, and what is made of those that fail."""
+"""One format: every case by the laws that are asked for."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,20 +10,16 @@ import ml_dtypes
 import numpy as np
 
 from ..cases.case import Case
-from ..cases.plan import Planned, made, ordinary_case
-from ..hints.causes import hints
-from ..hints.gradients import right_beside
+from ..cases.plan import Planned, made
 from ..laws.claims import Violation
-from ..laws.failure import Failure, failure_at
+from ..laws.failure import Failure
 from ..laws.points import TURNS
-from ..laws.trial import EVERY_LAW, Trial
-from .by_part import Sorted, sorted_out
+from ..laws.trial import Trial
 from .calls import Late
 from .costs import Cost, affordable, near
-from .guard import said
 from .options import DTYPES
 from .report import Checked
-from .verdict import PARTS, Verdict
+from .verdict import KINDS, Verdict
 
 ALWAYS = (  # on every case; the other laws on some of the small ones
     "forward_equals_jax",
@@ -38,7 +34,6 @@ ON_LARGER = (  # and these on some tails
     "takes_any_memory_layout",
 )
 MOST_CALLS = 1000  # of the first case, if a number in the code says so
-BESIDE = 3  # ordinary cases at which gradients are looked at beside each other
 EVERY = 6  # small cases for one on which all laws are tried
 
 
@@ -92,24 +87,18 @@ def tried_in(
     if set(failed) > {"vjp_is_linear"} and _only_rounded(failed.get("vjp_is_linear"), DTYPES[dtype]):
         del failed["vjp_is_linear"]
         checks["vjp_is_linear", dtype] = replace(checks["vjp_is_linear", dtype], failed=False)
-    kinds = Sorted(dict(failed))
-    try:
-        with _told_if_late(failed):
-            kinds.told |= hints(trial, failed, DTYPES[dtype])
-            kinds = sorted_out(trial, failed, kinds.told, DTYPES[dtype]) if shrink else kinds
-    except Exception as error:  # what failed matters more than why
-        notes.append(f"no hints: the search for a cause stopped with {said(error)}")
-    for law in kinds.failed.keys() - failed.keys():  # where it breaks was looked for further than the cases go
-        checks[law, dtype] = replace(checks.get((law, dtype), Checked(law, dtype, 1)), failed=True)
-    failures = [failure_at(trial.row, law, *kinds.failed[law]) for law in EVERY_LAW if law in kinds.failed]
     real = [f"d{name}" for name in trial.row.arguments if name not in trial.row.integers]
     missing = [name for name in real if judged and name not in judged and "vjp_equals_jax_vjp" not in failed]
+    if not failed:
+        given = [kind for kind in KINDS if getattr(trial.implementation, kind) is not None]
+        return [], missing, {kind: Verdict() for kind in given if shrink}
+    from .failures import failures_of  # and with it all hints, which a check that finds all right does not need
+
     with _told_if_late(failed):
-        explained = [_explained(trial, f, DTYPES[dtype], kinds.told.get(f.law, ("", "")), shrink) for f in failures]
-    sorted_in = [
-        replace(f, part=kinds.parts.get(f.law, PARTS[0]), accepts=kinds.accepts.get(f.law, "")) for f in explained
-    ]
-    return sorted_in, missing, kinds.verdicts
+        found, verdicts = failures_of(trial, failed, DTYPES[dtype], notes, shrink=shrink)
+    for law in {failure.law for failure in found} - failed.keys():  # where it breaks was looked for further
+        checks[law, dtype] = replace(checks.get((law, dtype), Checked(law, dtype, 1)), failed=True)
+    return found, missing, verdicts
 
 
 @contextmanager
@@ -144,14 +133,3 @@ def _wanted(law: str, planned: Planned, k: int) -> bool:
     if law == "sees_what_changed_in_place":
         return planned.twist == "positive" or (some and size <= 65)
     return law in ON_LARGER and (some or planned.twist == "positive")  # which are as long as the longest tail
-
-
-def _explained(trial: Trial, failure: Failure, dtype: np.dtype[Any], hint: tuple[str, str], shrink: bool) -> Failure:
-    """A failure at its smallest case, with its cause, and which gradients are right beside it."""
-    small = trial.shrunk(failure) if shrink else failure
-    cases = [*(ordinary_case(trial.domain, dtype, k=k) for k in range(BESIDE)), small.case]
-    where = right_beside(trial.row, [trial.point(case) for case in cases if case], small.law) if shrink else ""
-    message = small.message.removeprefix("Unusable: ")
-    farther = small.rtol is not None and failure.rtol is not None and small.rtol < min(failure.rtol, 1.0) / 2
-    worst = failure.message if farther and np.isfinite(failure.actual or 0.0) else ""
-    return replace(small, message=message, worst=worst, where=where, cause=hint[0], hint=hint[1])

@@ -20,6 +20,7 @@ from ..cases.case import Case
 from ..cases.layouts import LAYOUTS, OVERLAPPING, REFUSABLE
 from ..laws.claims import Violation
 from ..laws.failure import function_of
+from ..laws.points import FORMULAS
 from ..laws.trial import Trial
 from ..laws.truth import TRUTH_LAWS
 from . import comparisons, digits, experiments, ranges
@@ -38,7 +39,6 @@ READ: Mapping[str, str] = {  # how other memory is read
     "big-endian": "the bytes are read in the order of this machine",
     OVERLAPPING: "one is written to while another is read",
 }
-FORMULAS = ("forward_equals_jax", "jacobian_equals_jacrev", "vjp_equals_jax_vjp", "vjp_of_one_equals_jax_grad")
 NUMBERS = (  # laws that fail because numbers are wrong
     *FORMULAS,
     "vjp_is_delta_times_jacobian",

@@ -23,6 +23,7 @@ from ..cases.shapes import unequal_sizes
 from ..laws.points import Functions
 
 ORDINARY = 6  # cases
+SECONDS = 10.0  # for each function, of a machine that may be very busy; it takes a few tenths of one
 PREFIX = {"forward": "", "vjp": "d", "jacobian": "J_"}
 
 Results = list[Array | None]

@@ -18,8 +18,9 @@ class Interruption:
 
 @dataclass
 class Meter:
-    """What calls take in another process: their processor time, and while it is `on` the most memory in bytes, for which
-    the first call of each kind is looked at: to look takes longer than most calls.
+    """What calls take in another process: their processor time, and while it is `on` the most memory, in bytes.
+
+    To look at the memory takes longer than most calls, so it is looked at in the first one of each kind.
     """
 
     on: bool = False

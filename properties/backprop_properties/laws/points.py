@@ -31,6 +31,9 @@ FIRST_CALLS: Mapping[str, Callable[[Case], tuple[str, list[Array]] | None]] = { 
     ),
 }
 
+FORMULAS = tuple(FIRST_CALLS)
+LAW = dict(zip(("forward", "jacobian", "vjp"), FORMULAS, strict=False))  # that compares a function with the truth
+
 NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vjp
     "vjp_of_one_equals_jax_grad": "grad",
     "vjp_is_the_transpose_of_jvp": "jvp",

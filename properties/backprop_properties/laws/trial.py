@@ -215,12 +215,12 @@ class Trial:
         if not self.ahead:
             return {}
         calls = {law: FIRST_CALLS[law](case) for law in itertools.takewhile(FIRST_CALLS.__contains__, laws)}
-        given = {law: call for law, call in calls.items() if call and self._calls(call[0], case)}
+        given = {law: call for law, call in calls.items() if call and self._is_called(call[0], case)}
         self.ahead(*given.values())
         return {law: args for law, (_, args) in given.items()}
 
-    def _calls(self, kind: str, case: Case) -> bool:
-        """Whether a function is there, and called at a case."""
+    def _is_called(self, kind: str, case: Case) -> bool:
+        """Whether there is such a function, and a law that comes first calls it at a case."""
         return getattr(self.implementation, kind) is not None and (kind != "jacobian" or _small(case))
 
     def first(self, case: Case, law: str) -> Violation | None:
