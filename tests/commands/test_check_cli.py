@@ -546,6 +546,25 @@ def negate(x):
     assert time.monotonic() - started < 50
 
 
+def test_functions_of_the_catalogue_run_without_jax(file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = """
+import sys
+def mse_loss(x, y):
+    open("has", "w").write(str({*sys.modules} & {"jax", "backprop_oracle.catalogue"}))
+    return ((x - y) ** 2).mean()
+def mse_loss_vjp(delta, x, y):
+    d = delta * 2 * (x - y) / x.size
+    return d, -d
+def not_of_it_vjp(delta, x):
+    return delta
+"""
+    result = backprop(file(text), *FEW)
+    assert result.exit_code == 0, result.output
+    assert "not_of_it_vjp is not checked: no operation is called that" in " ".join(result.stderr.split())
+    assert (tmp_path / "has").read_text() == "set()"
+
+
 BESIDE = """
 import pickle, subprocess, sys
 

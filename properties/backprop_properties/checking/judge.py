@@ -27,7 +27,7 @@ from .handed_in import as_asked
 from .loading import NotImported, definition_of, looked_for
 from .pipes import Pipe
 from .processes import Program, adopt_orphans, end_children
-from .python_files import SUFFIXES, import_of, python_name
+from .python_files import SUFFIXES, Facts, import_of, python_name, the_catalogue
 from .remote import Subject, started
 from .source_code import Code
 from .tasks import A_STEP, FOLDER, Busy, Done, Found, Submission, Task, Unchecked
@@ -134,12 +134,17 @@ def look_into(task: Task, program: Program) -> Found | Unchecked:
         subject = Subject(path, step=task.timeout * A_STEP, memory=task.memory, program=program)
         look = m.Look(str(task.path), str(task.definitions) if task.definitions else None, task.memory)
         try:
-            found = subject.look(_run(task, task.submission, path) if task.submission else look)
+            found = subject.look(_run(task, task.submission, path) if task.submission else look, _catalogue)
             return Unchecked(found.message) if isinstance(found, m.Refused) else m.decoded(found, Found)
         except Gone as gone:
             return Unchecked(f"{task.path.name}: {gone.told('while it was imported')}", gone.slow)
         except m.Undecodable:
             return Unchecked(f"{task.path.name}: what it says of itself cannot be read")
+
+
+def _catalogue() -> Facts:
+    import_the_check()  # which another thread does now, and no two at once
+    return the_catalogue()
 
 
 @contextmanager

@@ -2,23 +2,21 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from backprop_reference import OPERATIONS
 
 from .adapting import adaptable
 from .guard import said
 from .own_definitions import line_of, own_definitions
-from .python_files import (
-    SUFFIXES,
-    found_in,
-    known_to,
-    module_of,
-    operation_named,
-    with_the_catalogue,
-)
+from .python_files import SUFFIXES, Facts, found_in, implementation_of, known_to, module_of, the_catalogue
 from .tasks import Found
+
+if TYPE_CHECKING:
+    from backprop_oracle.rows import Row
 
 try:  # here, since a file may have one of its name beside it
     import resource
@@ -38,22 +36,22 @@ def sources_of(path: Path, definitions: Path | str | None = None) -> Sources:
     return {file: vars(_module(file)) for file in (path, Path(definitions) if definitions else None) if file}
 
 
-def looked_into(path: Path, sources: Sources) -> Found:
-    """What is in a file."""
+def looked_into(path: Path, sources: Sources, catalogue: Callable[[], Facts] = the_catalogue) -> Found:
+    """What is in a file; the catalogue is asked for if a name may be one of it."""
     inside, (own_rows, places, refused) = sources[path], own_definitions(sources)
-    functions = {name: found for name, found in found_in(inside, own_rows).items() if name not in refused}
+    functions = {name: found for name, found in found_in(inside, own_rows, catalogue).items() if name not in refused}
     found = {
         operation: tuple(kind for kind in SUFFIXES if getattr(given, kind) is not None)
         for operation, given in functions.items()
     }
-    rows = {operation: own_rows.get(operation) or operation_named(operation) for operation in found}
-    facts = {operation: (row.arguments, row.letters) for operation, row in rows.items()}
+    rows: Mapping[str, Row] = {**OPERATIONS, **own_rows}
+    facts = {name: (rows[name].arguments, rows[name].letters) if name in rows else catalogue()[name] for name in found}
     names = tuple(name for name, value in inside.items() if callable(value) and not name.startswith("_"))
     own = frozenset(name for name in names if _written(inside[name]))
     classes_and_pairs = adaptable({name: inside[name] for name in names if name in own or _is_class(inside[name])})
-    known = known_to(names, [*own_rows, *refused])
+    known = known_to(names, [*own_rows, *refused], catalogue)
     if classes_and_pairs or own_rows or not found:  # JAX is there already, or nothing waits for it
-        known = with_the_catalogue(known)
+        known = [*dict.fromkeys([*known, *catalogue()])]
     unused = {name: places[name][1] for name in own_rows if name not in found and not name.startswith("_")}
     defined = {name: places[name] for name in found if name in places}
     by_hand = frozenset(name for name in own if not _is_adapted(inside[name]))
@@ -62,7 +60,7 @@ def looked_into(path: Path, sources: Sources) -> Found:
 
 def functions_of(path: Path, sources: Sources, operation: str) -> dict[str, Callable[..., Any]]:
     """The functions of an operation in a file, by kind."""
-    found = found_in(sources[path], own_definitions(sources).definitions).get(operation)
+    found = implementation_of(sources[path], operation, own_definitions(sources).definitions)
     functions = {kind: getattr(found, kind) for kind in SUFFIXES if found}
     if not any(functions.values()):
         raise NotImported(f"{path.name}: {operation} was there when the file was first run, and is not any more")

@@ -67,11 +67,14 @@ Value = View | Number | Several | Other | None
 
 
 class Look(msgspec.Struct, array_like=True, tag="look"):
-    """What functions are in a file, and in one of definitions? What they allocate is limited, in megabytes."""
+    """What functions are in a file, and in one of definitions? What they allocate is limited, in megabytes. Of the
+    catalogue, if it is sent, the operations with their arguments and the letters of their sizes.
+    """
 
     path: str
     definitions: str | None
     memory: int | None
+    catalogue: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] | None = None
 
 
 class Load(msgspec.Struct, array_like=True, tag="load"):
@@ -139,6 +142,10 @@ class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
     watched: bool
 
 
+class NoCatalogue(msgspec.Struct, array_like=True, tag="no catalogue"):
+    """A name in the file may be one of the catalogue, which is to be sent, too: to import it here, JAX would be."""
+
+
 class Refused(msgspec.Struct, array_like=True, tag="refused"):
     """The file could not be run, and why."""
 
@@ -182,7 +189,7 @@ class Inside(msgspec.Struct, array_like=True, tag="inside"):
     found: bytes
 
 
-Answer = Ready | Loaded | Refused | Returned | Raised | Unrun | Inside
+Answer = Ready | Loaded | NoCatalogue | Refused | Returned | Raised | Unrun | Inside
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backprop_oracle.rows import Row
 
 Function = Callable[..., Any]
+Facts = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]  # of operations: the arguments, the letters of the sizes
 SUFFIXES: Mapping[str, str] = {"forward": "", "jacobian": "_jacobian", "vjp": "_vjp"}
 DEFINITION = "_definition"
 
@@ -104,24 +105,28 @@ def is_refused(value: Any) -> bool:
     return issubclass(type(value), Exception) and value.__traceback__ is not None
 
 
-def known_to(names: Iterable[str], definitions: Iterable[str]) -> list[str]:
+def the_catalogue() -> Facts:
+    """The operations of the catalogue, for which JAX is imported: the lecture's names need nothing of it."""
+    from backprop_oracle.catalogue import CATALOGUE
+
+    return {name: (row.arguments, row.letters) for name, row in CATALOGUE.items()}
+
+
+def known_to(
+    names: Iterable[str], definitions: Iterable[str], catalogue: Callable[[], Facts] = the_catalogue
+) -> list[str]:
     """The operations whose functions a file may have: those of its definitions, the lecture's, and if any of its names
     is `…_vjp` or `…_jacobian` after neither, the catalogue's.
     """
     known = list(dict.fromkeys([*definitions, *OPERATIONS]))
     derived = {name.removesuffix(end) for name in names for end in SUFFIXES.values() if end and name.endswith(end)}
-    return with_the_catalogue(known) if derived - set(map(python_name, known)) else known
-
-
-def with_the_catalogue(known: Iterable[str]) -> list[str]:
-    """The same, and the catalogue's: for which JAX is imported, of which the lecture's names need nothing."""
-    from backprop_oracle.catalogue import CATALOGUE
-
-    return list(dict.fromkeys([*known, *CATALOGUE]))
+    return [*dict.fromkeys([*known, *catalogue()])] if derived - set(map(python_name, known)) else known
 
 
 def found_in(
-    names: Mapping[str, Any], definitions: Mapping[str, "Definition"] | None = None
+    names: Mapping[str, Any],
+    definitions: Mapping[str, "Definition"] | None = None,
+    catalogue: Callable[[], Facts] = the_catalogue,
 ) -> Mapping[str, Implementation]:
     """The implementations among a module's names, by operation: of its definitions, of the lecture, or with a function
     that is named `…_vjp` or `…_jacobian`, of the catalogue.
@@ -130,15 +135,19 @@ def found_in(
     ['activation[tanh]', 'softmax']
     """
     definitions = definitions_in(names) if definitions is None else definitions
-    found = {}
-    for operation in known_to(names, definitions):
-        functions = {kind: names.get(python_name(operation) + suffix) for kind, suffix in SUFFIXES.items()}
-        own = definitions[operation].f if operation in definitions else None  # which judges, and is not judged
-        callables = {kind: f for kind, f in functions.items() if callable(f) and f is not own}
-        enough = set(SUFFIXES) if operation in definitions or operation in OPERATIONS else {"jacobian", "vjp"}
-        if callables.keys() & enough:  # a forward alone that has a name of the catalogue's may be anything
-            found[operation] = Implementation(**callables)
-    return found
+    each = {name: implementation_of(names, name, definitions) for name in known_to(names, definitions, catalogue)}
+    return {name: found for name, found in each.items() if found}
+
+
+def implementation_of(
+    names: Mapping[str, Any], operation: str, definitions: Mapping[str, "Definition"]
+) -> Implementation | None:
+    """The functions of an operation among a module's names, if there are enough to tell that they are its."""
+    functions = {kind: names.get(python_name(operation) + suffix) for kind, suffix in SUFFIXES.items()}
+    own = definitions[operation].f if operation in definitions else None  # which judges, and is not judged
+    callables = {kind: f for kind, f in functions.items() if callable(f) and f is not own}
+    enough = set(SUFFIXES) if operation in definitions or operation in OPERATIONS else {"jacobian", "vjp"}
+    return Implementation(**callables) if callables.keys() & enough else None  # a forward alone may be anything
 
 
 def import_of(path: Path, names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..laws.interruption import Interruption, Meter
@@ -18,6 +19,7 @@ from .calls import Calls, Gone
 from .guard import Unusable, printable
 from .pipes import PAGE, Broken, pages_of
 from .processes import Program, python
+from .python_files import Facts, the_catalogue
 from .source_code import Code
 from .tasks import OWN_IMPORTS
 
@@ -63,9 +65,17 @@ class Subject:
             self.calls.measure()
         return loaded
 
-    def look(self, question: m.Look | m.Run) -> bytes | m.Refused:
-        """What is in a file or a submission: a `Found` in MessagePack, or why it cannot be run."""
-        inside = self._asked(question, 64 * WORDS, m.Inside | m.Refused)
+    def look(self, question: m.Look | m.Run, catalogue: Callable[[], Facts] = the_catalogue) -> bytes | m.Refused:
+        """What is in a file or a submission: a `Found` in MessagePack, or why it cannot be run.
+
+        The catalogue is sent if a name in a file may be one of it.
+        """
+        expected = m.Inside | m.Refused
+        first = expected | m.NoCatalogue if isinstance(question, m.Look) else expected
+        inside = self._asked(question, 64 * WORDS, first)
+        if isinstance(inside, m.NoCatalogue):
+            question = msgspec.structs.replace(question, catalogue=dict(catalogue()))
+            inside = self._asked(question, 64 * WORDS, expected)
         return inside.found if isinstance(inside, m.Inside) else inside
 
     def code(self, loaded: m.Loaded, names: Mapping[str, str]) -> Code:

@@ -23,6 +23,7 @@ from .handed_in import handed_in
 from .loading import NotImported, Sources, functions_of, limit_memory, looked_into, sources_of
 from .pipes import Pipe
 from .processes import end_with_parent
+from .python_files import Facts
 from .source_code import constants_of, lines_of, never_run, watched
 from .tasks import Found
 from .threads import interruptible
@@ -82,13 +83,31 @@ def _loaded(question: m.Look | m.Load | m.Run | m.Hold, sources: Sources) -> "tu
             limit_memory(question.memory)
             sources.update({} if path in sources else sources_of(path, question.definitions))
             if isinstance(question, m.Look):
-                return None, m.Inside(m.encoded(looked_into(path, sources)))
+                return None, _inside(question, sources)
             functions = functions_of(path, sources, question.operation)
             limit_memory(question.memory)
     except NotImported as error:
         return None, m.Refused(str(error))
     here = Functions(functions)
     return here, m.Loaded(list(here.functions), list(here.constants), any(here.left.values()))
+
+
+class NotSent(Exception):
+    """The catalogue did not come with a question."""
+
+
+def _inside(question: m.Look, sources: Sources) -> m.Inside | m.NoCatalogue:
+    """What is in a file."""
+
+    def catalogue() -> Facts:
+        if question.catalogue is None:
+            raise NotSent
+        return question.catalogue
+
+    try:
+        return m.Inside(m.encoded(looked_into(Path(question.path), sources, catalogue)))
+    except NotSent:
+        return m.NoCatalogue()
 
 
 class Functions:
