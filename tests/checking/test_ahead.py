@@ -206,6 +206,16 @@ def test_calls_are_measured_where_they_are_made(subject):
     assert meter.peak < 8_000_000  # the first call of each kind is looked at
 
 
+def test_memory_is_looked_at_in_a_call_that_found_no_room_in_the_pipe(subject, monkeypatch):
+    code, x = loaded(subject), np.ones(512)
+    monkeypatch.setattr(subject.program.asks, "pages", lambda: 1)
+    code.meter.start()
+    subject.ahead(("forward", [x]))
+    assert not subject.waiting
+    code.functions["forward"](x)
+    assert code.meter.peak >= x.nbytes
+
+
 def test_memory_is_looked_at_in_the_call_that_comes(subject):
     code, x = loaded(subject), np.ones(100_000)
     code.meter.start()

@@ -622,6 +622,15 @@ def test_nothing_is_imported_that_is_not_needed_and_takes_long(code: str, withou
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
+def test_what_is_imported_when_something_has_failed_is_this_projects() -> None:
+    """A file beside somebody's functions may have the name of a library, and takes the place of none."""
+    code = "import sys, backprop_properties.checking.check; before = {*sys.modules}; "
+    code += "import backprop_properties.checking.failures, backprop_properties.checking.pictured; "
+    code += "print({name.partition('.')[0] for name in {*sys.modules} - before})"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert told.stdout == "{'backprop_properties'}\n"
+
+
 def test_labels_stay_integers_in_every_layout():
     def forward(x, labels):
         z = x - x.max()

@@ -143,7 +143,7 @@ def look_into(task: Task, program: Program) -> Found | Unchecked:
 
 
 def _catalogue() -> Facts:
-    import_the_check()  # which another thread does now, and no two at once
+    import_the_check()  # or waits for the thread that does: with it comes JAX
     return the_catalogue()
 
 

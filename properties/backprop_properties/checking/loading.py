@@ -37,7 +37,7 @@ def sources_of(path: Path, definitions: Path | str | None = None) -> Sources:
 
 
 def looked_into(path: Path, sources: Sources, catalogue: Callable[[], Facts] = the_catalogue) -> Found:
-    """What is in a file; the catalogue is asked for if a name may be one of it."""
+    """What is in a file; the catalogue is asked for if a name may be of an operation there."""
     inside, (own_rows, places, refused) = sources[path], own_definitions(sources)
     functions = {name: found for name, found in found_in(inside, own_rows, catalogue).items() if name not in refused}
     found = {
@@ -50,7 +50,7 @@ def looked_into(path: Path, sources: Sources, catalogue: Callable[[], Facts] = t
     own = frozenset(name for name in names if _written(inside[name]))
     classes_and_pairs = adaptable({name: inside[name] for name in names if name in own or _is_class(inside[name])})
     known = known_to(names, [*own_rows, *refused], catalogue)
-    if classes_and_pairs or own_rows or not found:  # JAX is there already, or nothing waits for it
+    if classes_and_pairs or own_rows or not found:  # what is told of these may name any operation
         known = [*dict.fromkeys([*known, *catalogue()])]
     unused = {name: places[name][1] for name in own_rows if name not in found and not name.startswith("_")}
     defined = {name: places[name] for name in found if name in places}

@@ -143,7 +143,7 @@ class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
 
 
 class NoCatalogue(msgspec.Struct, array_like=True, tag="no catalogue"):
-    """A name in the file may be one of the catalogue, which is to be sent, too: to import it here, JAX would be."""
+    """A name may be of an operation in the catalogue, which is to be sent, too: to import it here, JAX would be."""
 
 
 class Refused(msgspec.Struct, array_like=True, tag="refused"):

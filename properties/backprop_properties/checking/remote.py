@@ -55,7 +55,8 @@ class Subject:
         self.lines_left = False
         self.waiting = deque[tuple[str, Sequence[Any]]]()  # calls that were sent ahead
         self.alive = list[Any]()  # what their answers may lie in
-        self.may_send_ahead, self.came = True, set[str]()  # and which kinds of calls came as they had been sent
+        self.came = set[str]()  # the kinds of which a call came as it had been sent
+        self.may_send_ahead = True
 
     def load(self, question: m.Load | m.Run | m.Hold) -> m.Loaded | m.Refused:
         """Has the functions found."""
@@ -68,7 +69,7 @@ class Subject:
     def look(self, question: m.Look | m.Run, catalogue: Callable[[], Facts] = the_catalogue) -> bytes | m.Refused:
         """What is in a file or a submission: a `Found` in MessagePack, or why it cannot be run.
 
-        The catalogue is sent if a name in a file may be one of it.
+        The catalogue is sent if a name in a file may be of an operation there.
         """
         expected = m.Inside | m.Refused
         first = expected | m.NoCatalogue if isinstance(question, m.Look) else expected
@@ -118,6 +119,8 @@ class Subject:
             pages -= pages_of(bodies[-1])
             if pages < 0:
                 self.shared.gone += ask.forget
+                if ask.measure:
+                    self.meter.forget(kind)
                 del bodies[-1]
                 break
             sent.append((kind, args))
@@ -138,7 +141,7 @@ class Subject:
         if sent == kind and len(these) == len(args) and all(map(operator.is_, these, args)):
             self.came.add(kind)
             return True
-        self.may_send_ahead = sent in self.came  # if none did: it is called by another, which changes its arguments
+        self.may_send_ahead = sent in self.came  # if none ever did: another calls it, and changes its arguments
         self._pass_over()
         return False
 
@@ -148,7 +151,7 @@ class Subject:
         """
         while self.waiting:
             kind, args = self.waiting.popleft()
-            self.meter.looked_at.discard(kind)
+            self.meter.forget(kind)
             self.calls.begin(kind, tuple(args))
             said = self._answer(4 * ENOUGH + WORDS, RESULT)
             self.calls.running = False
@@ -160,7 +163,7 @@ class Subject:
         """The question of a call, and how many bytes may come back."""
         views, stretches = self.shared.sent(args)
         most = max(ENOUGH, 8 * sum([len(stretch.data) for stretch in stretches]))
-        return m.Ask(kind, views, stretches, self.shared.forgotten(), most, measure=self.meter.wants(kind)), most
+        return m.Ask(kind, views, stretches, self.shared.forgotten(), most, measure=self.meter.begin(kind)), most
 
     def _called(self, kind: str, args: tuple[Any, ...]) -> Any:
         if self._is_next(kind, args):

@@ -78,7 +78,8 @@ def _foreign_code(*, judges: bool) -> "Iterator[Program | None]":
     """
     from ..checking.processes import adopt_orphans, end_children, judge, stop
 
-    # Threads of OpenBLAS that have nothing to do keep a core busy, of which three processes that import have need.
+    # Threads of OpenBLAS that have nothing to do keep a core busy, of which three processes that import have need: this
+    # one, the judge, and that of somebody's functions.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the power of two of clock cycles until they sleep
     spare = judge() if judges else None
     adopt_orphans()

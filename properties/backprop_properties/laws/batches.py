@@ -56,7 +56,7 @@ def batch_equals_the_loop(p: Point) -> Claims:
 
 
 class Batch(NamedTuple):
-    """Examples in a batch, by their numbers; in which layout, and the functions that take so many axes."""
+    """Examples in a batch, by their numbers; in which layout; which functions take so many axes, and what they get."""
 
     lead: tuple[int, ...]
     turns: Sequence[int]
@@ -73,6 +73,8 @@ class Batch(NamedTuple):
 def _batch(
     p: Point, lead: tuple[int, ...], examples: Sequence[Sequence[Array]], turns: Sequence[int], layout: str
 ) -> Batch:
+    """The examples with these numbers, over axes `lead`."""
+
     def stack(i: int) -> Array:
         a = np.array([examples[k][i] for k in turns], p.case.dtype).reshape(lead + examples[0][i].shape)
         return BATCH_LAYOUTS[layout](i, a)

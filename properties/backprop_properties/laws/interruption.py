@@ -28,11 +28,16 @@ class Meter:
     peak: int = 0
     looked_at: set[str] = field(default_factory=set)
 
-    def wants(self, kind: str) -> bool:
-        """Whether the memory of a call that is to be made is looked at."""
+    def begin(self, kind: str) -> bool:
+        """Begins a call, and says whether its memory is looked at."""
         first = self.on and kind not in self.looked_at
-        self.looked_at |= {kind} if first else set()
+        if first:
+            self.looked_at.add(kind)
         return first
+
+    def forget(self, kind: str) -> None:
+        """A call of this kind that had begun does not come, and the next is looked at in its place."""
+        self.looked_at.discard(kind)
 
     def start(self) -> None:
         """Begins to measure."""

@@ -111,17 +111,17 @@ def sees_what_changed_in_place(p: Point) -> Claims:
         if f:
             f(*args)
 
-    def make(k: int) -> None:
+    def change(k: int) -> None:
         if k < len(changes):
             for a, new in zip(arrays, changes[k][1], strict=True):
                 a[...] = new
             p.begin(*p.both(arrays))
 
-    make(0)
+    change(0)
     asked = p.ask(*((a[0], a[1:]) for _, a in changes))
     for k, ((what, changed), said) in enumerate(zip(changes, asked, strict=True)):
-        u, cotangents = as_it_is_now(_results(p, arrays))
-        make(k + 1)  # its calls are made while the results of this one are judged
+        u, cotangents = as_it_is_now(_results(p, arrays))  # which may lie in the arrays
+        change(k + 1)  # its calls are made while these results are judged
         if p.forward:
             yield Close(f"u after {what}", u, *said.forward, [changed])
         if p.vjp:

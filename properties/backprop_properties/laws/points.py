@@ -32,7 +32,11 @@ FIRST_CALLS: Mapping[str, Callable[[Case], tuple[str, list[Array]] | None]] = { 
 }
 
 FORMULAS = tuple(FIRST_CALLS)
-LAW = dict(zip(("forward", "jacobian", "vjp"), FORMULAS, strict=False))  # that compares a function with the truth
+LAW: Mapping[str, str] = {  # that compares a function with the truth
+    "forward": "forward_equals_jax",
+    "jacobian": "jacobian_equals_jacrev",
+    "vjp": "vjp_equals_jax_vjp",
+}
 
 NEEDED_BY: Mapping[str, str] = {  # what a law needs beside the value and the vjp
     "vjp_of_one_equals_jax_grad": "grad",
@@ -100,7 +104,7 @@ class Point:
         return float(ml_dtypes.finfo(self.case.dtype).eps)
 
     def first(self, law: str) -> Sequence[Array]:
-        """The arguments of the call of a law that comes first, if it makes one at this case."""
+        """The arguments of the call that a law which comes first makes at this case."""
         if law in self.begun:
             return self.begun[law]
         _, args = FIRST_CALLS[law](self.case) or ("", [])
